@@ -1,0 +1,134 @@
+# cython: language_level=3, boundscheck=False, freethreading_compatible=True
+"""Convolution over two spatial axes, forward and backward."""
+
+cimport numpy as cnp
+from activations cimport activation_code
+from arrays cimport check, contiguous, dtype_of, empty, window_of
+from conv_driver cimport driver_of, fl_conv, fl_conv_driver_f32, fl_conv_driver_f64
+from process cimport join_process
+
+cnp.import_array()
+join_process()
+
+cdef cnp.ndarray to_channels_last(cnp.ndarray x, int isa, int threads):
+    """x (N, C, H, W) as a new (N, H, W, C) array."""
+    cdef Py_ssize_t n = x.shape[0], c = x.shape[1], h = x.shape[2], w = x.shape[3]
+    cdef cnp.ndarray y = empty(4, n, h, w, c, cnp.PyArray_TYPE(x))
+    with nogil:
+        driver_of(cnp.PyArray_TYPE(x)).to_channels_last(n, c, h * w, cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), isa, threads)
+    return y
+
+
+cdef cnp.ndarray to_channels_first(cnp.ndarray x, int isa, int threads):
+    """x (N, H, W, C) as a new (N, C, H, W) array."""
+    cdef Py_ssize_t n = x.shape[0], h = x.shape[1], w = x.shape[2], c = x.shape[3]
+    cdef cnp.ndarray y = empty(4, n, c, h, w, cnp.PyArray_TYPE(x))
+    with nogil:
+        driver_of(cnp.PyArray_TYPE(x)).to_channels_first(n, c, h * w, cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), isa, threads)
+    return y
+
+
+cdef cnp.ndarray image(x, int typenum, str name, bint channels_first, int isa, int threads):
+    """x as a contiguous (N, H, W, C) array."""
+    cdef cnp.ndarray array = contiguous(x, typenum, name)
+    if cnp.PyArray_NDIM(array) != 4:
+        raise ValueError(f"{name}: expected 4 axes, got shape {(<object> x).shape}")
+    return to_channels_last(array, isa, threads) if channels_first else array
+
+
+cdef bint is_channels_first(str data_format) except -1:
+    if data_format != "channels_last" and data_format != "channels_first":
+        raise ValueError(f'data_format: expected "channels_last" or "channels_first", got {data_format!r}')
+    return data_format == "channels_first"
+
+
+cdef int expect(bint holds, str name, x, str expected) except -1:
+    if not holds:
+        raise ValueError(f"{name}: expected shape {expected}, got {(<object> x).shape}")
+    return 0
+
+
+def conv2d(x, kernel, bias, window, Py_ssize_t groups, str data_format, str activation, double alpha, int isa, int threads):
+    """y = f(x * kernel + bias); see fastlayers.reference.conv.conv2d."""
+    cdef int typenum = dtype_of(x), status
+    cdef bint channels_first = is_channels_first(data_format)
+    cdef cnp.ndarray xs = image(x, typenum, "x", channels_first, isa, threads), w = contiguous(kernel, typenum, "kernel")
+    cdef cnp.ndarray b = None if bias is None else contiguous(bias, typenum, "bias")
+    cdef fl_conv conv
+    conv.window, conv.groups, conv.isa, conv.threads = window_of(window), groups, isa, threads
+    conv.batch, conv.channels = xs.shape[0], xs.shape[3]
+    expect(xs.shape[1] == conv.window.h and xs.shape[2] == conv.window.w, "x", x, f"of {window[:2]} pixels")
+    expect(cnp.PyArray_NDIM(w) == 4 and w.shape[0] == conv.window.kh and w.shape[1] == conv.window.kw
+           and groups > 0 and w.shape[2] * groups == conv.channels and w.shape[3] % groups == 0,
+           "kernel", kernel, f"({window.kh}, {window.kw}, {conv.channels} / groups, filters)")
+    conv.filters = w.shape[3]
+    expect(b is None or (cnp.PyArray_NDIM(b) == 1 and b.shape[0] == conv.filters), "bias", bias, f"({conv.filters},)")
+    cdef int code = activation_code(activation)
+    cdef cnp.ndarray y = empty(4, conv.batch, conv.window.oh, conv.window.ow, conv.filters, typenum)
+    cdef void *bias_data = NULL if b is None else cnp.PyArray_DATA(b)
+    with nogil:
+        status = driver_of(typenum).forward(&conv, cnp.PyArray_DATA(xs), cnp.PyArray_DATA(w), bias_data,
+                                            cnp.PyArray_DATA(y), code, alpha)
+    check(status)
+    return to_channels_first(y, isa, threads) if channels_first else y
+
+
+def conv2d_backward_input(dy, kernel, window, Py_ssize_t groups, str data_format, int isa, int threads):
+    """dx of conv2d; see fastlayers.reference.conv.conv2d_backward_input."""
+    cdef int typenum = dtype_of(dy), status
+    cdef bint channels_first = is_channels_first(data_format)
+    cdef cnp.ndarray dys = image(dy, typenum, "dy", channels_first, isa, threads), w = contiguous(kernel, typenum, "kernel")
+    cdef fl_conv conv
+    conv.window, conv.groups, conv.isa, conv.threads = window_of(window), groups, isa, threads
+    conv.batch, conv.filters = dys.shape[0], dys.shape[3]
+    expect(dys.shape[1] == conv.window.oh and dys.shape[2] == conv.window.ow, "dy", dy, f"of {window[2:4]} pixels")
+    expect(cnp.PyArray_NDIM(w) == 4 and w.shape[0] == conv.window.kh and w.shape[1] == conv.window.kw
+           and groups > 0 and w.shape[3] == conv.filters and conv.filters % groups == 0,
+           "kernel", kernel, f"({conv.window.kh}, {conv.window.kw}, channels / groups, {conv.filters})")
+    conv.channels = w.shape[2] * groups
+    cdef cnp.ndarray dx = empty(4, conv.batch, conv.window.h, conv.window.w, conv.channels, typenum)
+    with nogil:
+        status = driver_of(typenum).backward_input(&conv, cnp.PyArray_DATA(dys), cnp.PyArray_DATA(w), cnp.PyArray_DATA(dx))
+    check(status)
+    return to_channels_first(dx, isa, threads) if channels_first else dx
+
+
+def conv2d_backward_weight(x, dy, window, Py_ssize_t groups, str data_format, bint with_bias, int isa, int threads):
+    """(dkernel, dbias) of conv2d; see fastlayers.reference.conv.conv2d_backward_weight."""
+    cdef int typenum = dtype_of(x), status
+    cdef bint channels_first = is_channels_first(data_format)
+    cdef cnp.ndarray xs = image(x, typenum, "x", channels_first, isa, threads)
+    cdef cnp.ndarray dys = image(dy, typenum, "dy", channels_first, isa, threads)
+    cdef fl_conv conv
+    conv.window, conv.groups, conv.isa, conv.threads = window_of(window), groups, isa, threads
+    conv.batch, conv.channels, conv.filters = xs.shape[0], xs.shape[3], dys.shape[3]
+    expect(xs.shape[1] == conv.window.h and xs.shape[2] == conv.window.w, "x", x, f"of {window[:2]} pixels")
+    expect(groups > 0 and conv.channels % groups == 0, "x", x, f"with channels that {groups} groups divide")
+    expect(dys.shape[0] == conv.batch and dys.shape[1] == conv.window.oh and dys.shape[2] == conv.window.ow
+           and conv.filters % groups == 0, "dy", dy, f"of {conv.batch} images of {window[2:4]} pixels")
+    cdef cnp.ndarray dkernel = empty(4, conv.window.kh, conv.window.kw, conv.channels // groups, conv.filters, typenum)
+    cdef cnp.ndarray dbias = empty(1, conv.filters, 0, 0, 0, typenum) if with_bias else None
+    cdef void *dbias_data = cnp.PyArray_DATA(dbias) if with_bias else NULL
+    with nogil:
+        status = driver_of(typenum).backward_weight(&conv, cnp.PyArray_DATA(xs), cnp.PyArray_DATA(dys),
+                                                    cnp.PyArray_DATA(dkernel), dbias_data)
+    check(status)
+    return dkernel, dbias
+
+
+cdef extern from "blocking.h":
+    enum: FL_BLOCK_PIXELS, FL_K_BLOCK, FL_PACKED_BYTES, FL_CHUNK_PIXELS, FL_CHANNEL_BLOCK, FL_SLICES
+
+
+def block_sizes(int isa):
+    """Name -> size of the blocks that dense layers and convolutions are cut into."""
+    return {
+        "register tile, float32": f"{fl_conv_driver_f32.tile_rows(isa)} x {fl_conv_driver_f32.tile_columns(isa)}",
+        "register tile, float64": f"{fl_conv_driver_f64.tile_rows(isa)} x {fl_conv_driver_f64.tile_columns(isa)}",
+        "pixels a block": FL_BLOCK_PIXELS,
+        "depth of a pass": FL_K_BLOCK,
+        "packed weights at once": f"{FL_PACKED_BYTES >> 20} MiB",
+        "pixels a chunk, weight gradient": FL_CHUNK_PIXELS,
+        "channels a block, weight gradient": FL_CHANNEL_BLOCK,
+        "slices at most, weight gradient": FL_SLICES,
+    }

@@ -1,0 +1,24 @@
+"""The convolution drivers, one set per dtype, as conv.h declares them."""
+
+cimport numpy as cnp
+from arrays cimport fl_window
+
+cdef extern from "conv.h":
+    ctypedef struct fl_conv:
+        fl_window window
+        Py_ssize_t batch, channels, filters, groups
+        int isa, threads
+    ctypedef struct fl_conv_driver:
+        int (*forward)(const fl_conv *, const void *x, const void *kernel, const void *bias, void *y, int activation,
+                       double alpha) nogil
+        int (*backward_input)(const fl_conv *, const void *dy, const void *kernel, void *dx) nogil
+        int (*backward_weight)(const fl_conv *, const void *x, const void *dy, void *dkernel, void *dbias) nogil
+        void (*to_channels_last)(Py_ssize_t n, Py_ssize_t c, Py_ssize_t hw, const void *x, void *y, int isa, int threads) nogil
+        void (*to_channels_first)(Py_ssize_t n, Py_ssize_t c, Py_ssize_t hw, const void *x, void *y, int isa, int threads) nogil
+        Py_ssize_t (*tile_rows)(int isa)
+        Py_ssize_t (*tile_columns)(int isa)
+    const fl_conv_driver fl_conv_driver_f32, fl_conv_driver_f64
+
+
+cdef inline const fl_conv_driver *driver_of(int typenum) noexcept nogil:
+    return &fl_conv_driver_f32 if typenum == cnp.NPY_FLOAT else &fl_conv_driver_f64

@@ -1,0 +1,92 @@
+/* Pooling as gathering: which sources, which micro-kernel. */
+#include "pool.h"
+
+#include "pool_gather.h"
+
+enum {
+    MIN_IMAGES = 4,
+    MAX_FEW = 20 / sizeof(fl_real), /* channels; with more, a vector per pixel is full enough */
+};
+
+static const fl_pool_ukernels *const ukernels[] = {FL_ISA_ROWS(pool)};
+static const fl_layout_ukernels *const layouts[] = {FL_ISA_ROWS(layout)};
+
+static enum fl_argmax argmax_width(const fl_window *w) { return w->kh * w->kw <= 256 ? FL_ARGMAX_U8 : FL_ARGMAX_I32; }
+static ptrdiff_t argmax_bytes(const fl_window *w) { return argmax_width(w) == FL_ARGMAX_U8 ? 1 : 4; }
+
+static int has_empty(const fl_pool_axis *axis) {
+    for (ptrdiff_t r = 0; r < axis->results; r++)
+        if (!axis->spans[r].count) return 1;
+    return 0;
+}
+
+/* Windows side by side from the first pixel on: each input pixel is in one of them at most. */
+static int is_tiling(const fl_window *w) {
+    return w->kh == w->sh && w->kw == w->sw && w->dh == 1 && w->dw == 1 && w->top == 0 && w->left == 0;
+}
+
+/* Images of few channels do better side by side, when they are several; of channels_first images, every plane is one. */
+static int dispatch(fl_pool_gathering *g, int channels_first) {
+    if (channels_first) {
+        g->images *= g->channels;
+        g->channels = 1;
+    }
+    return g->images >= MIN_IMAGES && g->channels <= MAX_FEW ? FL(pool_planes)(g) : FL(pool_images)(g);
+}
+
+static int run(fl_pool_gathering *g, const fl_pool *pool, int backward, enum fl_pool_divisor divisor) {
+    const fl_window *w = &pool->window;
+    const fl_pool_side y = {w->h, w->oh, w->kh, w->sh, w->dh, w->top, w->bottom};
+    const fl_pool_side x = {w->w, w->ow, w->kw, w->sw, w->dw, w->left, w->right};
+    if (pool->batch * pool->channels == 0) return FL_OK;
+    g->images = pool->batch;
+    g->channels = pool->channels;
+    g->window_rows = w->kh;
+    g->window_cols = w->kw;
+    g->argmax_bytes = argmax_bytes(w);
+    g->layout = layouts[pool->isa];
+    g->threads = pool->threads;
+    g->work = (double)pool->batch * (double)pool->channels *
+              (4 * sizeof(fl_real) * ((double)w->h * (double)w->w + (double)w->oh * (double)w->ow) +
+               (double)w->oh * (double)w->ow * (double)w->kh * (double)w->kw);
+    if (!is_tiling(w)) g->spread = NULL;
+    int status = FL(pool_axis)(&g->y, &y, backward, divisor);
+    if (status == FL_OK) status = FL(pool_axis)(&g->x, &x, backward, divisor);
+    if (status == FL_OK && !backward && divisor != FL_COUNT_PADDING && (has_empty(&g->y) || has_empty(&g->x)))
+        status = FL_POOL_EMPTY_WINDOW;
+    if (status == FL_OK) status = dispatch(g, pool->channels_first);
+    FL(pool_axis_free)(&g->y);
+    FL(pool_axis_free)(&g->x);
+    return status;
+}
+
+static int max(const fl_pool *pool, const void *x, void *y, void *argmax) {
+    const enum fl_argmax width = argmax ? argmax_width(&pool->window) : FL_NO_ARGMAX;
+    fl_pool_gathering g = {.source = x, .result = y, .argmax = argmax, .gather = ukernels[pool->isa]->max[width]};
+    return run(&g, pool, 0, FL_COUNT_NOTHING);
+}
+
+static int max_backward(const fl_pool *pool, const void *dy, const void *argmax, void *dx) {
+    const enum fl_argmax width = argmax_width(&pool->window);
+    fl_pool_gathering g = {.source = dy, .result = dx, .argmax = (char *)argmax, .argmax_of_sources = 1,
+                           .gather = ukernels[pool->isa]->max_backward[width],
+                           .spread = width == FL_ARGMAX_U8 ? ukernels[pool->isa]->max_spread : NULL};
+    return run(&g, pool, 1, FL_COUNT_NOTHING);
+}
+
+static enum fl_pool_divisor counted(int count_include_pad) { return count_include_pad ? FL_COUNT_PADDING : FL_COUNT_INSIDE; }
+
+static int average(const fl_pool *pool, const void *x, void *y, int count_include_pad) {
+    fl_pool_gathering g = {.source = x, .result = y, .gather = ukernels[pool->isa]->average};
+    return run(&g, pool, 0, counted(count_include_pad));
+}
+
+static int average_backward(const fl_pool *pool, const void *dy, void *dx, int count_include_pad) {
+    const fl_pool_ukernels *uk = ukernels[pool->isa];
+    fl_pool_gathering g = {.source = dy, .result = dx, .gather = uk->average, .gather_uneven = uk->average_uneven,
+                           .spread = uk->average_spread};
+    return run(&g, pool, 1, counted(count_include_pad));
+}
+
+const fl_pool_driver FL(pool_driver) = {
+    .max = max, .max_backward = max_backward, .average = average, .average_backward = average_backward};

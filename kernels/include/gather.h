@@ -1,0 +1,63 @@
+/* Rows gathered from an image, times weights: what convolution forward and its input gradient have in common.
+ *
+ *     y(p, :) = f( sum over taps (i, j) of x(p's pixel under tap (i, j), :) W(i, j) + bias )
+ *
+ * for the pixels p of one or more regular grids.  A tap that falls outside the image reads zeros. */
+#ifndef FL_GATHER_H
+#define FL_GATHER_H
+
+#include "fl_types.h"
+
+typedef struct {
+    ptrdiff_t rows, cols;         /* pixels of the grid in each image */
+    ptrdiff_t y_step, x_step;     /* grid pixel (r, c) under tap (i, j) reads image pixel */
+    const ptrdiff_t *tap_y, *tap_x; /* (r * y_step + tap_y[i], c * x_step + tap_x[j]) */
+    const ptrdiff_t *weight_y, *weight_x; /* and weights number weight_y[i] + weight_x[j] */
+    ptrdiff_t taps_y, taps_x;
+    ptrdiff_t first_tap;          /* number of taps in the grids before this one */
+    ptrdiff_t out_offset, out_row, out_col; /* pixel (r, c) is written at y + out_offset + r * out_row + c * out_col */
+} fl_grid;
+
+typedef struct {
+    const fl_real *x;
+    ptrdiff_t batch, h, w, channels;
+    const fl_real *weights; /* element (tap, k, j) of group g: weights[tap * w_tap + g * w_group + k * w_k + j * w_n] */
+    ptrdiff_t w_tap, w_group, w_k, w_n;
+    ptrdiff_t groups, k, n; /* k inputs and n outputs in each group */
+    fl_real *y;
+    ptrdiff_t y_image; /* elements from one output image to the next */
+    const fl_real *bias;
+    int activation;
+    fl_real alpha;
+    const fl_grid *grids;
+    ptrdiff_t grid_count;
+    int isa, threads;
+} fl_gather;
+
+static inline ptrdiff_t fl_grid_pixels(const fl_gather *g, const fl_grid *grid) { return g->batch * grid->rows * grid->cols; }
+static inline ptrdiff_t fl_grid_taps(const fl_grid *grid) { return grid->taps_y * grid->taps_x; }
+
+/* What one thread builds for one block of pixels: where the rows are that its tiles read and write. */
+typedef struct {
+    const fl_real **rows;   /* [group of mr pixels][tap][mr] */
+    fl_real **out;          /* [pixel] */
+    fl_real *zeros;         /* what a tap outside the image reads */
+    fl_real *nowhere;       /* where a pixel past the end is written */
+    fl_real *runs;          /* padded copies of image rows, where taps are merged */
+    ptrdiff_t taps, k;      /* as the tile sees them: a merged run counts as one tap */
+} fl_table;
+
+/* Bytes of scratch that a table for blocks of `block` pixels needs, and the table laid into such scratch. */
+ptrdiff_t FL(table_bytes)(const fl_gather *g, ptrdiff_t block);
+fl_table FL(table_in)(const fl_gather *g, ptrdiff_t block, char *scratch);
+
+/* Fill the table for pixels [first, first + pixels) of the grid. */
+void FL(build_table)(const fl_gather *g, const fl_grid *grid, ptrdiff_t mr, ptrdiff_t first, ptrdiff_t pixels, fl_table *table);
+
+int FL(gather_gemm)(const fl_gather *g); /* any problem, through the register tile */
+int FL(depthwise)(const fl_gather *g);   /* groups == channels, one input and one output each */
+
+/* The weight gradient of a depthwise forward problem, whose y holds dy; dbias may be NULL. */
+int FL(depthwise_backward_weight)(const fl_gather *g, fl_real *dkernel, fl_real *dbias);
+
+#endif

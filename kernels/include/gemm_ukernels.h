@@ -1,0 +1,41 @@
+/* The register tile under dense layers and convolutions, for one instruction set and dtype. */
+#ifndef FL_GEMM_UKERNELS_H
+#define FL_GEMM_UKERNELS_H
+
+#include "fl_types.h"
+
+enum { FL_MAX_MR = 16 }; /* no tile has more rows */
+
+/* One tile:  C(i, j) = f( C(i, j) + sum_t sum_k A(t, i, k) B(t, k, j) + bias[j] ),   i < mr, j < n
+ *
+ *     A(t, i, k) = a[t * a_next + i][a_offset + t * a_step + k * a_k]     rows are read through pointers: no packing
+ *     B(t, k, j) = b[t * b_next + k * b_k + j]
+ *     C(i, j)    = c[i][c_offset + j]                                     a row nobody wants points to scratch
+ *
+ * Sums run over t, then k, in order, one
+ * accumulator per element: an element's bits do not depend on the tile it falls in.  Columns n.. of B are read up to the
+ * tile's width and must be readable; columns n.. of C and bias are not touched. */
+typedef struct {
+    ptrdiff_t taps, k;
+    const fl_real *const *a;
+    ptrdiff_t a_next, a_offset, a_step, a_k;
+    const fl_real *b;
+    ptrdiff_t b_next, b_k;
+    fl_real *const *c;
+    ptrdiff_t c_offset, n;
+    int accumulate;       /* read C; otherwise it is only written, and may hold anything before */
+    const fl_real *bias;  /* n values, or NULL */
+    int activation;       /* enum fl_activation */
+    fl_real alpha;
+} fl_tile;
+
+typedef struct {
+    ptrdiff_t mr;             /* rows of a tile */
+    ptrdiff_t nr, nr_narrow;  /* columns of a tile, and of the one for a narrow rest */
+    void (*tile)(const fl_tile *);
+    void (*tile_narrow)(const fl_tile *);
+} fl_gemm_ukernels;
+
+FL_DECLARE_ROWS(fl_gemm_ukernels, gemm);
+
+#endif

@@ -1,0 +1,201 @@
+/* Elementary functions on vectors, without tables or branches, for every dtype and instruction set.
+ *
+ * Unless a line says otherwise: NaN gives NaN, infinities and denormal results are right, and the error is below 2 ulp.
+ * The polynomials are minimax fits (Remez in 50 digits, coefficients then rounded); "fit" is their own relative error. */
+#ifndef FL_VMATH_H
+#define FL_VMATH_H
+
+#include "vec.h"
+
+#define FL_INLINE static inline __attribute__((always_inline))
+
+#ifdef FL_DOUBLE
+typedef uint64_t fl_uint;
+#define FL_MANTISSA_BITS 52
+#define FL_BIAS 1023
+#define FL_ROUNDER 0x1.8p52                  /* x + ROUNDER has the nearest whole number in its low bits */
+#define FL_SQRT_HALF_BITS 0x3fe6a09e667f3bcd /* of sqrt(1/2) */
+#define FL_LN2_HI 0x1.62e42feep-1            /* 32 bits, so that n * LN2_HI is exact */
+#define FL_LN2_LO 0x1.a39ef35793c76p-33
+#define FL_EXP_LOW (-760.0) /* even 760 exp(-760) is 0 */
+#define FL_EXP_HIGH 710.0   /* exp of it is infinite */
+#define FL_EXPM1_LOW (-40.0)
+#define FL_SQRT __builtin_sqrt
+#define FL_CDF_HIGH 39.0 /* x Phi(-x) is 0 */
+#define FL_CDF_MIDDLE 2.9
+#else
+typedef uint32_t fl_uint;
+#define FL_MANTISSA_BITS 23
+#define FL_BIAS 127
+#define FL_ROUNDER 0x1.8p23f
+#define FL_SQRT_HALF_BITS 0x3f3504f3
+#define FL_LN2_HI 0x1.62e4p-1f /* 15 bits */
+#define FL_LN2_LO 0x1.7f7d1cp-20f
+#define FL_EXP_LOW (-110.0f)
+#define FL_EXP_HIGH 89.0f
+#define FL_EXPM1_LOW (-20.0f)
+#define FL_SQRT __builtin_sqrtf
+#define FL_CDF_HIGH 14.6f
+#define FL_CDF_MIDDLE 2.25f
+#endif
+
+typedef fl_uint vuint __attribute__((vector_size(FL_VECTOR_BYTES)));
+
+#define FL_ONE_BITS ((fl_int)FL_BIAS << FL_MANTISSA_BITS)
+#define FL_SIGN_BIT ((fl_uint)1 << (8 * sizeof(fl_uint) - 1))
+#define FL_LOG2E ((fl_real)1.44269504088896340736)
+#define FL_INV_SQRT_2PI ((fl_real)0.398942280401432677940)
+
+FL_INLINE vreal vabs(vreal x) { return (vreal)((vuint)x & ~FL_SIGN_BIT); }
+FL_INLINE vreal vcopysign(vreal x, vreal sign) { return (vreal)(((vuint)x & ~FL_SIGN_BIT) | ((vuint)sign & FL_SIGN_BIT)); }
+FL_INLINE vreal vat_least(vreal x, fl_real bound) { return vselect((vint)(x < bound), vsplat(bound), x); } /* NaN stays */
+FL_INLINE vreal vat_most(vreal x, fl_real bound) { return vselect((vint)(x > bound), vsplat(bound), x); }
+FL_INLINE vreal vsqrt(vreal x) { /* gcc makes one instruction of the loop */
+    vreal root;
+    for (ptrdiff_t lane = 0; lane < VL; lane++) root[lane] = FL_SQRT(x[lane]);
+    return root;
+}
+FL_INLINE vreal vround(vreal x) { return (x + FL_ROUNDER) - FL_ROUNDER; }
+
+/* 2^n for a whole n whose power is a normal number */
+FL_INLINE vreal vpow2(vreal n) { return (vreal)(((vint)((vuint)(n + FL_ROUNDER) << FL_MANTISSA_BITS)) + FL_ONE_BITS); }
+
+/* sum of c[k] x^k, the even and the odd powers as two independent chains */
+FL_INLINE vreal vpoly(vreal x, const fl_real *c, int degree) {
+    int even_top = degree - degree % 2, odd_top = degree - 1 + degree % 2;
+    vreal z = x * x, even = vsplat(c[even_top]), odd = vsplat(c[odd_top]);
+    _Pragma("GCC unroll 16") for (int k = even_top - 2; k >= 0; k -= 2) even = even * z + c[k];
+    _Pragma("GCC unroll 16") for (int k = odd_top - 2; k >= 1; k -= 2) odd = odd * z + c[k];
+    return odd * x + even;
+}
+
+/* ---- exp: x = n ln 2 + r, |r| <= ln(2)/2; exp(r) - 1 = r + r^2 q(r) ---- */
+
+#ifdef FL_DOUBLE
+#define FL_EXP_DEGREE 9 /* fit 2^-55 of exp(r) - 1 */
+static const fl_real fl_exp_q[] = {
+    0.5, 0.1666666666666668, 0.04166666666662224, 0.008333333333317016, 0.0013888888919693137, 0.00019841269901840357,
+    2.480151725826704e-05, 2.7557225385400707e-06, 2.762190743134798e-07, 2.5116420280162447e-08};
+#else
+#define FL_EXP_DEGREE 4 /* fit 2^-26 of exp(r) - 1 */
+static const fl_real fl_exp_q[] = {0.5f, 0.16666539013385773f, 0.041666608303785324f, 0.0083670848980546f,
+                                   0.0013918495969846845f};
+#endif
+
+typedef struct {
+    vreal n, expm1_r;
+} vexp_parts;
+
+/* exp(x - low) = 2^n (1 + expm1_r); `low`, small beside x, carries what x could not hold */
+FL_INLINE vexp_parts vexp_reduce(vreal x, vreal low) {
+    vreal n = vround((x - low) * FL_LOG2E);
+    vreal r = (x - n * FL_LN2_HI) - n * FL_LN2_LO - low;
+    return (vexp_parts){n, r + r * r * vpoly(r, fl_exp_q, FL_EXP_DEGREE)};
+}
+
+/* A number value * scale that may be too small for the dtype.  Factors that make it larger go to `value` first; then the
+ * product is rounded once, also where it is denormal. */
+typedef struct {
+    vreal value, scale;
+} vscaled;
+
+FL_INLINE vreal vproduct(vscaled x) { return x.value * x.scale; }
+
+/* exp(x - low), EXP_LOW <= x <= EXP_HIGH; 2^n in two factors, each of them a normal number */
+FL_INLINE vscaled vexp_scaled(vreal x, vreal low) {
+    vexp_parts e = vexp_reduce(x, low);
+    vreal half = vround(e.n * (fl_real)0.5);
+    return (vscaled){(1 + e.expm1_r) * vpow2(half), vpow2(e.n - half)};
+}
+
+FL_INLINE vreal vexp(vreal x) {
+    return vproduct(vexp_scaled(vat_most(vat_least(x, FL_EXP_LOW), FL_EXP_HIGH), vsplat(0)));
+}
+
+FL_INLINE vreal vexpm1(vreal x) {
+    vexp_parts e = vexp_reduce(vat_most(vat_least(x, FL_EXPM1_LOW), FL_EXP_HIGH), vsplat(0));
+    vreal half = vpow2(e.n - 1); /* 2^n itself may overflow where the result does not */
+    return 2 * (half * e.expm1_r + (half - (fl_real)0.5));
+}
+
+/* ---- log: u = 2^k m, m in [sqrt(1/2), sqrt(2)), f = m - 1, s = f / (2 + f): log m = 2s + s R(s^2) ---- */
+
+#ifdef FL_DOUBLE
+#define FL_LOG_DEGREE 6 /* fit 2^-59 */
+static const fl_real fl_log_r[] = {0.6666666666666735,  0.3999999999940861,  0.28571428743962246, 0.22222198391880807,
+                                   0.1818357466455367,  0.15313764587450754, 0.14799010734744875};
+#else
+#define FL_LOG_DEGREE 2 /* fit 2^-30 */
+static const fl_real fl_log_r[] = {0.6666677594184875f, 0.39977550506591797f, 0.2987227439880371f};
+#endif
+
+/* log(u + c) for a positive, finite, normal u and |c| <= ulp(u); NaN is not preserved */
+FL_INLINE vreal vlog_sum(vreal u, vreal c) {
+    vuint bits = (vuint)u + (fl_uint)(FL_ONE_BITS - FL_SQRT_HALF_BITS);
+    vuint biased_k = bits >> FL_MANTISSA_BITS;
+    vreal k = (vreal)(biased_k + (vuint)vsplat(FL_ROUNDER)) - (FL_ROUNDER + FL_BIAS);
+    vreal pow2_minus_k = (vreal)((2 * FL_BIAS - biased_k) << FL_MANTISSA_BITS);
+    vreal m = (vreal)((bits & (((fl_uint)1 << FL_MANTISSA_BITS) - 1)) + (fl_uint)FL_SQRT_HALF_BITS);
+    vreal f = m - 1, s = f / (2 + f), z = s * s, half_square = (fl_real)0.5 * f * f;
+    vreal r = s * (half_square + z * vpoly(z, fl_log_r, FL_LOG_DEGREE));
+    vreal low = c * pow2_minus_k * (1 - f) + k * FL_LN2_LO; /* c / m = c (1 - f) as far as it matters */
+    return k * FL_LN2_HI - ((half_square - (r + low)) - f);
+}
+
+/* log x for positive, finite, normal x; NaN gives NaN */
+FL_INLINE vreal vlog(vreal x) { return vselect((vint)(x == x), vlog_sum(x, vsplat(0)), x); }
+
+/* log(1 + x) for -1 < x < infinity */
+FL_INLINE vreal vlog1p(vreal x) {
+    vreal u = 1 + x, x_in_u = u - 1;
+    vreal c = (1 - (u - x_in_u)) + (x - x_in_u); /* u + c = 1 + x exactly */
+    return vselect((vint)(x == x), vlog_sum(u, c), x);
+}
+
+/* ---- sigmoid, tanh ---- */
+
+FL_INLINE vreal vsigmoid(vreal x) { /* 1 / (1 + exp(-x)), for x < 0 as exp(x) / (1 + exp(x)) */
+    vreal e = vexp(-vabs(x));
+    return vselect((vint)(x < 0), e, vsplat(1)) / (1 + e);
+}
+
+FL_INLINE vreal vtanh(vreal x) { /* -t / (2 + t), t = exp(-2|x|) - 1 */
+    vreal t = vexpm1(-2 * vabs(x));
+    return vcopysign(t / (2 + t), x);
+}
+
+/* ---- normal distribution: Phi(-a) = exp(-a^2/2) w P((a - K) w), w = 1 / (a + K), for a >= 0 ---- */
+
+#ifdef FL_DOUBLE
+#define FL_CDF_DEGREE 24 /* fit 2^-53 for a <= CDF_HIGH */
+static const fl_real fl_cdf_p[] = {
+    0.7252779506477767,      -0.4959652321608157,     0.2113115475059337,      -0.03453001063388222,
+    -0.013564375130082022,   0.0056960628488804,      0.0017622003857335963,   -0.000817878430541376,
+    -0.0003971826466617788,  8.663459687534373e-05,   9.860761705302052e-05,   7.77969824771667e-06,
+    -1.9598600636577192e-05, -8.585883891259133e-06,  1.4811936372476087e-06,  2.7775812141845373e-06,
+    8.525952752479753e-07,   -3.5556059736850897e-07, -4.203658159975738e-07,  -1.0100075340162238e-07,
+    7.715132318059188e-08,   5.8971231434867334e-08,  2.5982956325607276e-09,  -9.82660310240743e-09,
+    -2.752467311334723e-09};
+#else
+#define FL_CDF_DEGREE 10 /* fit 2^-25 */
+static const fl_real fl_cdf_p[] = {
+    0.6914337277412415f,    -0.386381059885025f,     0.08013347536325455f,   0.027837112545967102f,
+    -0.010566651821136475f, -0.005638627335429192f,  0.000836431048810482f,  0.0013656008522957563f,
+    0.00022405185154639184f, -0.0002128069754689932f, -9.083127952180803e-05f};
+#endif
+
+typedef struct {
+    vscaled gauss; /* exp(-a^2/2) */
+    vreal ratio;   /* Phi(-a) / gauss */
+} vnormal;
+
+/* 0 <= a <= CDF_HIGH */
+FL_INLINE vnormal vnormal_tail(vreal a) {
+    vreal high = (vreal)((vuint)a >> (FL_MANTISSA_BITS / 2 + 1) << (FL_MANTISSA_BITS / 2 + 1)); /* high^2 is exact */
+    vreal low = (a - high) * (a + high);
+    vreal w = 1 / (a + FL_CDF_MIDDLE);
+    return (vnormal){vexp_scaled((fl_real)-0.5 * high * high, (fl_real)0.5 * low),
+                     w * vpoly((a - FL_CDF_MIDDLE) * w, fl_cdf_p, FL_CDF_DEGREE)};
+}
+
+#endif

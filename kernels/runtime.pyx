@@ -1,0 +1,105 @@
+# cython: language_level=3, freethreading_compatible=True
+"""Instruction sets, OpenMP and build facts; state that all kernel modules of the process share."""
+
+cdef extern from "isa.h":
+    int fl_isa_count()
+    const char *fl_isa_name(int isa)
+    int fl_isa_supported(int isa)
+
+cdef extern from "parallel.h":
+    enum: FL_MAX_THREADS, FL_FORCE_TEAM
+    ctypedef void (*fl_body)(void *job, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil
+    int fl_team(int threads, Py_ssize_t tasks, double work) nogil
+    void fl_parallel(int team, Py_ssize_t tasks, fl_body body, void *job) nogil
+    int *fl_regions_in_flight()
+    void fl_parallel_init()
+    int fl_openmp_version()
+    int fl_openmp_max_threads()
+
+cdef extern from "buffers.h":
+    ctypedef struct fl_buffers
+    fl_buffers *fl_buffers_shared()
+    void fl_buffers_init()
+    size_t fl_buffers_idle() nogil
+    void fl_buffers_limit(size_t bytes) nogil
+    void fl_buffers_empty() nogil
+
+cdef extern from *:
+    """
+    #if defined(__VERSION__)
+    #define FL_COMPILER __VERSION__
+    #else
+    #define FL_COMPILER "unknown"
+    #endif
+    """
+    const char *FL_COMPILER
+
+MAX_THREADS = FL_MAX_THREADS
+FORCE_TEAM = FL_FORCE_TEAM
+
+fl_parallel_init()
+fl_buffers_init()
+
+
+def shared_addresses():
+    """Where the counter of parallel regions in flight and the pool of buffers live, for the other kernel modules."""
+    return <size_t> fl_regions_in_flight(), <size_t> fl_buffers_shared()
+
+
+def idle_buffer_bytes():
+    """Bytes of released arrays and workspaces that wait for reuse."""
+    return fl_buffers_idle()
+
+
+def limit_idle_buffers(size_t limit):
+    """Keep no more than `limit` bytes for reuse; 0 switches reuse off."""
+    fl_buffers_limit(limit)
+
+
+def empty_buffers():
+    """Give all memory that waits for reuse back to the system."""
+    fl_buffers_empty()
+
+
+def isa_names():
+    """Names of the instruction sets that this build has kernels for, slowest first."""
+    return [fl_isa_name(isa).decode() for isa in range(fl_isa_count())]
+
+
+def isa_supported(int isa):
+    """Whether this CPU, under this operating system, can run the instruction set of that index."""
+    if not 0 <= isa < fl_isa_count():
+        raise IndexError(f"isa: expected 0 to {fl_isa_count() - 1}, got {isa}")
+    return bool(fl_isa_supported(isa))
+
+
+def openmp_version():
+    """The date of the OpenMP specification that the compiler implements (yyyymm), 0 when built without OpenMP."""
+    return fl_openmp_version()
+
+
+def openmp_max_threads():
+    """OpenMP's own limit at this moment: OMP_NUM_THREADS, threadpoolctl and the like."""
+    return fl_openmp_max_threads()
+
+
+def compiler():
+    """Version text of the C compiler that built the kernels."""
+    return FL_COMPILER.decode()
+
+
+cdef void note_thread(void *job, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil:
+    (<int *> job)[thread] = 1
+
+
+def team_size(int threads, Py_ssize_t tasks, double work):
+    """How many threads really take part in a region of so many tasks and so much work."""
+    cdef int[64] seen
+    cdef int team = fl_team(threads, tasks, work)
+    if team > 64:
+        raise ValueError(f"threads: expected at most 64 here, got {team}")
+    for thread in range(64):
+        seen[thread] = 0
+    with nogil:
+        fl_parallel(team, tasks, note_thread, <void *> seen)
+    return sum([seen[thread] for thread in range(64)])

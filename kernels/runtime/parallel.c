@@ -1,0 +1,87 @@
+/* Threads: team sizes, one region per op, and survival across fork(). */
+#define _GNU_SOURCE
+#include "parallel.h"
+
+#include "fl_types.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#if defined(_OPENMP) && !defined(_WIN32)
+#include <dlfcn.h>
+#include <pthread.h>
+#define FL_HAVE_FORK 1
+#endif
+
+/* Below this, starting a team costs more than it brings. */
+static const double MIN_WORK = 1e6;
+
+static int own_counter;
+static int *in_flight = &own_counter;
+
+int *fl_regions_in_flight(void) { return in_flight; }
+void fl_share_regions_in_flight(int *counter) { in_flight = counter; }
+
+#ifdef FL_HAVE_FORK
+/* libgomp's team does not survive fork(): the child would wait for it for ever.  omp_pause_resource_all lets the team go
+ * before the fork and it is built anew on demand, in parent and child alike.  The symbol is looked up at run time, since
+ * a libgomp older than OpenMP 5 lacks it; a child of such a process runs on one thread. */
+static int (*pause_resources)(int);
+static int no_teams;
+
+static void before_fork(void) {
+    if (pause_resources) pause_resources(1); /* omp_pause_soft */
+}
+
+static void in_child(void) {
+    *in_flight = 0;
+    if (!pause_resources) no_teams = 1;
+}
+
+void fl_parallel_init(void) {
+    static int done;
+    if (done) return;
+    done = 1;
+    *(void **)&pause_resources = dlsym(RTLD_DEFAULT, "omp_pause_resource_all");
+    pthread_atfork(before_fork, NULL, in_child);
+}
+#else
+static const int no_teams = 0;
+void fl_parallel_init(void) {}
+#endif
+
+#ifdef _OPENMP
+int fl_openmp_version(void) { return _OPENMP; }
+int fl_openmp_max_threads(void) { return omp_get_max_threads(); }
+#else
+int fl_openmp_version(void) { return 0; }
+int fl_openmp_max_threads(void) { return 1; }
+#endif
+
+int fl_team(int threads, ptrdiff_t tasks, double work) {
+    int forced = threads > FL_FORCE_TEAM;
+    int team = forced ? threads - FL_FORCE_TEAM : threads;
+    if (no_teams || (!forced && work < MIN_WORK)) return 1;
+    if (team < 0) team = FL_MIN(-team, fl_openmp_max_threads());
+    return (int)FL_MAX(1, FL_MIN(team, tasks));
+}
+
+void fl_parallel(int team, ptrdiff_t tasks, fl_body *body, void *job) {
+#ifdef _OPENMP
+    if (team > 1) {
+        /* Teams of several calling threads at once would only fight for the cores: the first caller gets one. */
+        if (__atomic_fetch_add(in_flight, 1, __ATOMIC_RELAXED) == 0) {
+#pragma omp parallel num_threads(team)
+            {
+                ptrdiff_t thread = omp_get_thread_num(), members = omp_get_num_threads();
+                body(job, tasks * thread / members, tasks * (thread + 1) / members, (int)thread);
+            }
+            __atomic_fetch_sub(in_flight, 1, __ATOMIC_RELAXED);
+            return;
+        }
+        __atomic_fetch_sub(in_flight, 1, __ATOMIC_RELAXED);
+    }
+#endif
+    (void)team;
+    body(job, 0, tasks, 0);
+}

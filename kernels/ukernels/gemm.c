@@ -1,0 +1,60 @@
+/* The register tile: MR rows x 2 vectors (or 1, for a narrow rest) of accumulators that never leave the registers. */
+#include "activation_ukernels.h"
+#include "gemm_ukernels.h"
+#include "vec.h"
+
+/* Rows: as many as the registers hold beside two vectors of B. */
+#if FL_VECTOR_BYTES == 64 || defined(__aarch64__)
+enum { MR = 12 };
+#else
+enum { MR = 6 };
+#endif
+
+#define UNROLL_ROWS _Pragma("GCC unroll 16")
+
+static inline vreal relu(vreal x) { return vselect(x <= 0, (vreal){0}, x); }
+
+/* Add the tile's sums to what the epilogue asks for, and store row i. */
+static inline __attribute__((always_inline)) void store_row(const fl_tile *t, fl_real *c, const vreal *sums, int vectors) {
+    for (int v = 0; v < vectors; v++) {
+        ptrdiff_t n = t->n - v * VL;
+        if (n <= 0) break;
+        vreal y = sums[v];
+        if (n >= VL) {
+            if (t->accumulate) y += vload(c + v * VL);
+            if (t->bias) y += vload(t->bias + v * VL);
+            if (t->activation == FL_RELU) y = relu(y);
+            vstore(c + v * VL, y);
+        } else {
+            if (t->accumulate) y += vload_part(c + v * VL, n);
+            if (t->bias) y += vload_part(t->bias + v * VL, n);
+            if (t->activation == FL_RELU) y = relu(y);
+            vstore_part(c + v * VL, y, n);
+        }
+    }
+    if (t->activation > FL_RELU) FL_UK(activation).forward[t->activation](t->n, c, c, t->alpha);
+}
+
+static inline __attribute__((always_inline)) void run_tile(const fl_tile *t, const int vectors) {
+    vreal sums[MR][2] = {{{0}}};
+    const ptrdiff_t a_k = t->a_k, b_k = t->b_k;
+    for (ptrdiff_t tap = 0; tap < t->taps; tap++) {
+        const fl_real *row[MR], *b = t->b + tap * t->b_next;
+        const ptrdiff_t offset = t->a_offset + tap * t->a_step;
+        UNROLL_ROWS for (int i = 0; i < MR; i++) row[i] = t->a[tap * t->a_next + i] + offset;
+        for (ptrdiff_t k = 0, at = 0; k < t->k; k++, at += a_k, b += b_k) {
+            vreal b0 = vload(b), b1 = vectors > 1 ? vload(b + VL) : b0;
+            UNROLL_ROWS for (int i = 0; i < MR; i++) {
+                sums[i][0] += b0 * row[i][at];
+                if (vectors > 1) sums[i][1] += b1 * row[i][at];
+            }
+        }
+    }
+    UNROLL_ROWS for (int i = 0; i < MR; i++) store_row(t, t->c[i] + t->c_offset, sums[i], vectors);
+}
+
+static void tile(const fl_tile *t) { run_tile(t, 2); }
+static void tile_narrow(const fl_tile *t) { run_tile(t, 1); }
+
+const fl_gemm_ukernels FL_UK(gemm) = {
+    .mr = MR, .nr = 2 * VL, .nr_narrow = VL, .tile = tile, .tile_narrow = tile_narrow};
