@@ -1,0 +1,3 @@
+from typing import Any
+
+def block_sizes(isa: int) -> dict[str, Any]: ...

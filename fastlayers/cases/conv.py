@@ -1,0 +1,169 @@
+"""Cases of convolutions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fastlayers.cases.activation import ALPHA, EXACT, NAMES, always, through
+from fastlayers.cases.table import Arguments, Array, Data, OpCases, Rng, size, sometimes
+from fastlayers.reference import conv as reference
+from fastlayers.shapes import Padding, Window2D, conv2d_window, output_shape
+
+
+@dataclass(frozen=True)
+class ConvCase:
+    """n images of h × w pixels with c channels, o filters of kernel[0] × kernel[1] taps."""
+
+    n: int
+    h: int
+    w: int
+    c: int
+    o: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    padding: Padding = "valid"
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    bias: bool = True
+    data_format: str = "channels_last"
+    activation: str = "linear"
+
+    def window(self) -> Window2D:
+        geometry = (self.kernel, self.strides, self.padding, self.dilation)
+        return conv2d_window("case", (self.h, self.w, self.c), *geometry)
+
+    def x_shape(self) -> tuple[int, ...]:
+        return (self.n, *image_shape(self.h, self.w, self.c, self.data_format))
+
+    def y_shape(self) -> tuple[int, ...]:
+        return (self.n, *output_shape(self.window(), self.o, self.data_format))
+
+    def kernel_shape(self) -> tuple[int, ...]:
+        return (*self.kernel, self.c // self.groups, self.o)
+
+
+def image_shape(h: int, w: int, c: int, data_format: str) -> tuple[int, int, int]:
+    return (h, w, c) if data_format == "channels_last" else (c, h, w)
+
+
+ROWS = {
+    "lenet 1": ConvCase(3, 28, 27, 1, 6, (5, 5), padding="same", activation="tanh"),
+    "lenet 2": ConvCase(3, 14, 13, 6, 16, (5, 5), activation="relu"),
+    "cifar": ConvCase(2, 32, 31, 3, 32, (3, 3), padding="same", activation="relu"),
+    "resnet stem": ConvCase(1, 37, 39, 3, 16, (7, 7), (2, 2), 3, bias=False),
+    "resnet block": ConvCase(1, 14, 15, 34, 33, (3, 3), padding=1, bias=False),
+    "resnet down": ConvCase(2, 13, 12, 17, 33, (3, 3), (2, 2), "same", activation="relu"),
+    "resnet shortcut": ConvCase(2, 9, 10, 16, 24, (1, 1), (2, 2), bias=False),
+    "resnet bottleneck": ConvCase(2, 7, 8, 130, 17, (1, 1), activation="relu"),
+    "mobilenet": ConvCase(2, 15, 14, 33, 33, (3, 3), padding="same", groups=33, activation="silu"),
+    "mobilenet down": ConvCase(2, 12, 13, 24, 24, (3, 3), (2, 2), "same", groups=24, bias=False),
+    "depthwise multiplier": ConvCase(1, 9, 8, 5, 15, (3, 2), (1, 2), ((0, 2), (1, 0)), groups=5),
+    "resnext": ConvCase(2, 8, 9, 20, 12, (3, 3), padding="same", groups=4, data_format="channels_first"),
+    "unet": ConvCase(1, 19, 18, 8, 3, (3, 3), padding="same", dilation=(2, 2), activation="sigmoid"),
+    "empty batch": ConvCase(0, 6, 7, 3, 5, (3, 3)),
+    "one pixel": ConvCase(1, 1, 1, 1, 1, (1, 1)),
+    "one pixel padded": ConvCase(2, 1, 1, 5, 3, (3, 3), padding="same"),
+    "whole input": ConvCase(3, 6, 5, 7, 10, (6, 5), activation="relu"),
+    "one row": ConvCase(2, 1, 67, 3, 5, (1, 5), (1, 2), ((0, 0), (4, 1))),
+    "stride beyond kernel": ConvCase(2, 13, 17, 5, 9, (2, 1), (5, 4), ((1, 0), (0, 2))),
+    "windows in padding": ConvCase(1, 3, 4, 2, 5, (2, 2), padding=((5, 3), (2, 4))),
+    "asymmetric": ConvCase(2, 8, 11, 5, 17, (3, 4), (2, 1), ((0, 3), (2, 1)), (1, 2), activation="elu"),
+    "all at once": ConvCase(
+        2, 17, 15, 6, 9, (3, 2), (3, 2), ((1, 4), (2, 0)), (2, 3), 3, True, "channels_first", "leaky_relu"
+    ),
+    "several blocks": ConvCase(1, 33, 31, 9, 37, (3, 3), padding="same", data_format="channels_first"),
+    "long sums": ConvCase(1, 3, 4, 190, 5, (3, 3), padding="same", activation="gelu"),
+}
+
+
+def draw(rng: Rng) -> ConvCase:
+    """Any geometry that fits, of at most a few million products."""
+    while True:
+        groups = size(rng, 1, 1, 1, 1, 2, 3, 5, 8)
+        c, o = groups * size(rng, 1, 1, 2, 3, 5, 8, 17), groups * size(rng, 1, 1, 2, 3, 5, 16, 33)
+        case = ConvCase(
+            n=size(rng, 0, 1, 1, 2, 3),
+            h=size(rng),
+            w=size(rng),
+            c=c,
+            o=o,
+            kernel=(size(rng, 1, 1, 2, 3, 3, 4, 5, 7), size(rng, 1, 1, 2, 3, 3, 4, 5, 7)),
+            strides=(size(rng, 1, 1, 2, 3, 5), size(rng, 1, 1, 2, 3, 5)),
+            padding=draw_padding(rng),
+            dilation=(size(rng, 1, 1, 2, 3), size(rng, 1, 1, 2, 3)),
+            groups=groups,
+            bias=sometimes(rng, 0.5),
+            data_format=str(rng.choice(["channels_last", "channels_first"])),
+            activation=str(rng.choice(["linear", *NAMES])),
+        )
+        try:
+            window = case.window()
+        except ValueError:  # the kernel is larger than its padded input
+            continue
+        if case.n * window.oh * window.ow * window.kh * window.kw * c // groups * o < 3e6:
+            return case
+
+
+def draw_padding(rng: Rng) -> Padding:
+    pixels = [size(rng, 0, 0, 1, 2, 3) for _ in range(4)]
+    choices: list[Padding] = ["valid", "same", pixels[0], ((pixels[0], pixels[1]), (pixels[2], pixels[3]))]
+    return choices[size(rng, 0, 1, 2, 3, 3)]
+
+
+def arguments(case: ConvCase, data: Data) -> Arguments:
+    x, W = data.array(*case.x_shape()), data.array(*case.kernel_shape())
+    bias = data.array(case.o) if case.bias else None
+    geometry = (case.window(), case.groups, case.data_format)
+    return x, W, bias, *geometry, case.activation, ALPHA.get(case.activation, 0.0)
+
+
+def input_arguments(case: ConvCase, data: Data) -> Arguments:
+    dy, W = data.array(*case.y_shape()), data.array(*case.kernel_shape())
+    return dy, W, case.window(), case.groups, case.data_format
+
+
+def weight_arguments(case: ConvCase, data: Data) -> Arguments:
+    x, dy = data.array(*case.x_shape()), data.array(*case.y_shape())
+    return x, dy, case.window(), case.groups, case.data_format, case.bias
+
+
+def bounds(args: Arguments, results: list[Any], eps: float) -> list[Any]:
+    """A sum of k products in any order is off by at most k·eps times the sum of their absolute values."""
+    x, W, bias, window, groups, data_format, activation, alpha = args
+    geometry = (window, groups, data_format)
+    z = results[0] if activation == "linear" else reference.conv2d(x, W, bias, *geometry, "linear", 0.0)
+    positive = reference.conv2d(abs(x), abs(W), _abs(bias), *geometry, "linear", 0.0)
+    return [through(z, (W[..., 0].size + 2) * eps * positive, activation, alpha, eps)]
+
+
+def input_bounds(args: Arguments, results: list[Any], eps: float) -> list[Any]:
+    dy, W, window, groups, data_format = args
+    positive = reference.conv2d_backward_input(abs(dy), abs(W), window, groups, data_format)
+    return [(W[:, :, 0].size // groups + 1) * eps * positive]
+
+
+def weight_bounds(args: Arguments, results: list[Any], eps: float) -> list[Any]:
+    x, dy, window, *rest = args
+    terms = x.shape[0] * window.oh * window.ow
+    positive = reference.conv2d_backward_weight(abs(x), abs(dy), window, *rest)
+    return [None if p is None else (terms + 1) * eps * p for p in positive]
+
+
+def _abs(x: Array | None) -> Array | None:
+    return None if x is None else abs(x)
+
+
+def exact(case: ConvCase) -> bool:
+    return case.activation in EXACT
+
+
+def draw_linear(rng: Rng) -> ConvCase:
+    return replace(draw(rng), activation="linear")
+
+
+TABLE = {
+    "conv2d": OpCases(ROWS, draw, arguments, ("y",), bounds, exact),
+    "conv2d_backward_input": OpCases(ROWS, draw_linear, input_arguments, ("dx",), input_bounds, always),
+    "conv2d_backward_weight": OpCases(ROWS, draw_linear, weight_arguments, ("dkernel", "dbias"), weight_bounds, always),
+}

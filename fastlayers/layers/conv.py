@@ -1,0 +1,110 @@
+"""The 2-D convolution layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastlayers import initializers, ops, shapes
+from fastlayers.checks import Array
+from fastlayers.layers.activation import Affine, checked_activation
+from fastlayers.ops.conv import Pair
+from fastlayers.protocol import Shape
+
+
+class Conv2D(Affine):
+    """y = activation(x * W + b)      x (N, H, W, C), kernel (KH, KW, C/groups, filters), bias (filters,)
+                                      -> y (N, OH, OW, filters)
+
+    filters, kernel_size   numbers of output channels and of taps: an int or (rows, columns)
+    strides                steps of the window, an int or (rows, columns)
+    padding                "valid", "same", an int, or ((top, bottom), (left, right))
+    dilation_rate          distance between taps, an int or (rows, columns)
+    groups                 each group of filters sees its group of channels; divides both numbers
+    data_format            "channels_last", or "channels_first": x (N, C, H, W), y (N, filters, OH, OW)
+    activation             None or one of those of `Activation`; softmax is over the channels
+    use_bias               without it there is no bias, and `layer.bias` is None
+    kernel_initializer, bias_initializer
+                           first values, see `fastlayers.initializers`
+    name, dtype, trainable
+                           as in every `Layer`
+
+    The sum itself is written out in `fastlayers.ops.conv`.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Pair,
+        strides: Pair = 1,
+        padding: shapes.Padding = "valid",
+        *,
+        dilation_rate: Pair = 1,
+        groups: int = 1,
+        data_format: str = "channels_last",
+        activation: str | None = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        who = self.name
+        self.filters = shapes.positive_int(who, "filters", filters)
+        self.kernel_size = shapes.positive_pair(who, "kernel_size", kernel_size)
+        self.strides = shapes.positive_pair(who, "strides", strides)
+        self.padding = shapes.normalize_padding(who, padding)
+        self.dilation_rate = shapes.positive_pair(who, "dilation_rate", dilation_rate)
+        self.groups = shapes.positive_int(who, "groups", groups)
+        self.data_format = shapes.check_data_format(who, data_format)
+        self.activation = checked_activation(who, activation)
+        self.axis = -1 if data_format == "channels_last" else 1
+        self.use_bias = shapes.check_bool(who, "use_bias", use_bias)
+        self.kernel_initializer = initializers.get(who, kernel_initializer)
+        self.bias_initializer = initializers.get(who, bias_initializer)
+        self._geometry: dict[str, Any] = {
+            "strides": self.strides,
+            "padding": self.padding,
+            "dilation_rate": self.dilation_rate,
+            "groups": self.groups,
+            "data_format": self.data_format,
+        }
+
+    def build(self, input_shape: Shape) -> None:
+        channels = image_channels(self.name, input_shape, self.data_format)
+        shapes.check_groups(self.name, channels, self.filters, self.groups)
+        shape = (*self.kernel_size, channels // self.groups, self.filters)
+        self.kernel = self.add_weight("kernel", shape, self.kernel_initializer)
+        self.bias = self.add_weight("bias", self.filters, self.bias_initializer) if self.use_bias else None
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        image_channels(self.name, input_shape, self.data_format)
+        window = shapes.conv2d_window(
+            self.name,
+            input_shape,
+            self.kernel_size,
+            self.strides,
+            self.padding,
+            self.dilation_rate,
+            self.data_format,
+        )
+        return shapes.output_shape(window, self.filters, self.data_format)
+
+    def _linear(self, x: Array, activation: str | None) -> Array:
+        bias = None if self.bias is None else self.bias.value
+        return ops.conv2d(x, self.kernel.value, bias, activation=activation, name=self.name, **self._geometry)
+
+    def _input_gradient(self, x: Array, dz: Array) -> Array:
+        return ops.conv2d_backward_input(dz, self.kernel.value, x.shape, name=self.name, **self._geometry)
+
+    def _weight_gradients(self, x: Array, dz: Array, with_bias: bool) -> tuple[Array, Array | None]:
+        return ops.conv2d_backward_weight(
+            x, dz, self.kernel_size, with_bias=with_bias, name=self.name, **self._geometry
+        )
+
+
+def image_channels(name: str, input_shape: Shape, data_format: str) -> int:
+    """The number of channels of one image; ValueError for what is no image."""
+    if len(input_shape) != 3:
+        axes = "(H, W, C)" if data_format == "channels_last" else "(C, H, W)"
+        raise ValueError(f"{name} expects images of shape {axes}, got input shape {input_shape}")
+    return shapes.split_shape(name, input_shape, data_format)[2]

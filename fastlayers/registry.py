@@ -1,0 +1,177 @@
+"""Objects that can be written down and made again, from their classes' names and their arguments.
+
+Layers, initializers, losses and optimizers are `Configurable`. Their configuration holds JSON's types only,
+so that nothing read from a file ever runs code: a class is looked up by its registered name, and called with
+the arguments it was given.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+_classes: dict[str, type[Configurable]] = {}
+
+C = TypeVar("C", bound="Configurable")
+
+
+class Configurable:
+    """Remembers its constructor's arguments; its class is registered by name at the moment it is defined."""
+
+    _kind = ""  # opens the registered names of one kind of object, so that kinds do not meet
+    _registered_name: str
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __init_subclass__(cls, registered_name: str | None = None, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        register(cls, registered_name or cls._kind + cls.__name__)
+
+    def __new__(cls: type[C], *args: Any, **kwargs: Any) -> C:
+        self = super().__new__(cls)
+        self._arguments = _copied(args), _copied(kwargs)
+        return self
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, defaults included, in types that JSON has.
+
+        Raises TypeError for an argument that has no such form; override this method and `from_config` then.
+        """
+        return {name: encode(value, f"{type(self).__name__}({name}=…)") for name, value in self._given().items()}
+
+    @classmethod
+    def from_config(cls: type[C], config: dict[str, Any]) -> C:
+        """A new object, made with the arguments in `config`; the inverse of `get_config`, without weights."""
+        arguments = {name: decode(value) for name, value in config.items()}
+        positional: list[Any] = []
+        for parameter in _constructor(cls).parameters.values():
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                positional += arguments.pop(parameter.name, ())
+            elif parameter.kind is parameter.POSITIONAL_ONLY and parameter.name in arguments:
+                positional.append(arguments.pop(parameter.name))
+        return cls(*positional, **arguments)
+
+    def _given(self) -> dict[str, Any]:
+        """name -> value of every argument, those of **kwargs under their own names."""
+        args, kwargs = self._arguments
+        signature = _constructor(type(self))
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = dict(bound.arguments)
+        for parameter in signature.parameters.values():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                given.update(given.pop(parameter.name))
+        return given
+
+    def __repr__(self) -> str:
+        args, kwargs = self._arguments
+        shown = [repr(value) for value in args] + [f"{name}={value!r}" for name, value in kwargs.items()]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def register(cls: type[Configurable], name: str) -> None:
+    """Make `name` stand for `cls`. TypeError when it stands for a class of another file already.
+
+    A class may be defined anew under its own name (a notebook cell run again, a reloaded module), and a class
+    that was local to a function makes room for any other.
+    """
+    old = _classes.get(name)
+    if old is not None and "<locals>" not in old.__qualname__ and not _redefines(cls, old):
+        raise TypeError(
+            f"the class name {name!r} is taken: it is defined in {location(old)} and again in "
+            f"{location(cls)}. Rename one, or give it a name of its own to be saved under: "
+            f'class {cls.__name__}(…, registered_name="my_package.{name}")'
+        )
+    cls._registered_name = name
+    _classes[name] = cls
+
+
+def location(cls: type) -> str:
+    """The file in which a class is defined, or its module where there is none."""
+    for member in vars(cls).values():
+        code = getattr(inspect.unwrap(member) if callable(member) else member, "__code__", None)
+        if code is not None:
+            return cast(str, code.co_filename)
+    return getattr(sys.modules.get(cls.__module__), "__file__", None) or f"module {cls.__module__}"
+
+
+def serialize(value: Configurable) -> dict[str, Any]:
+    """{"class_name": …, "config": …}; TypeError if the name has come to stand for another class meanwhile."""
+    cls = type(value)
+    if _classes.get(cls._registered_name) is not cls:
+        raise TypeError(
+            f"{cls.__name__} of {location(cls)} was redefined: {cls._registered_name!r} now stands for "
+            f"the class in {location(_classes[cls._registered_name])}, so this object could not be made again"
+        )
+    return {"class_name": cls._registered_name, "config": encode(value.get_config(), cls.__name__)}
+
+
+def deserialize(data: dict[str, Any]) -> Any:
+    """The object that `serialize` wrote down. ValueError for a class that is not defined in this process."""
+    name = data["class_name"]
+    if name not in _classes:
+        raise ValueError(
+            f"unknown class {name!r}: define it, or import the module that does, before loading. "
+            f"Known are {', '.join(sorted(_classes))}"
+        )
+    return _classes[name].from_config(data["config"])
+
+
+def encode(value: Any, where: str) -> Any:
+    """`value` in JSON's types. `where` names the argument in the TypeError for one that has no such form."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Configurable):
+        return serialize(value)
+    if isinstance(value, np.generic):
+        return encode(value.item(), where)
+    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
+        return np.dtype(value).name
+    if isinstance(value, (list, tuple)):
+        return [encode(item, where) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: encode(item, where) for key, item in value.items()}
+    raise TypeError(
+        f"{where} cannot be written down: a {type(value).__name__} has no form in JSON. "
+        "Define get_config and from_config on the class to say how it is stored"
+    )
+
+
+def decode(value: Any) -> Any:
+    """The inverse of `encode`, but for tuples, which come back as lists."""
+    if isinstance(value, dict):
+        if value.keys() == {"class_name", "config"}:
+            return deserialize(value)
+        return {key: decode(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    return value
+
+
+def accepts(cls: type, argument: str) -> bool:
+    """Whether the constructor takes a keyword argument of this name."""
+    parameters = _constructor(cls).parameters
+    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def _constructor(cls: type) -> inspect.Signature:
+    """The signature of `cls.__init__` as a caller sees it, without self."""
+    signature = inspect.signature(cls.__init__)  # type: ignore[misc]
+    return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
+def _redefines(new: type, old: type) -> bool:
+    """Whether `new` is `old` once more: the same name in the same module, or in one file run twice."""
+    same_file = location(new) == location(old) and not location(new).startswith("<")
+    return new.__qualname__ == old.__qualname__ and (new.__module__ == old.__module__ or same_file)
+
+
+def _copied(value: Any) -> Any:
+    """`value` with its containers copied, so that the constructor cannot change them."""
+    if type(value) in (list, tuple):
+        return type(value)(_copied(item) for item in value)
+    if type(value) is dict:
+        return {key: _copied(item) for key, item in value.items()}
+    return value
