@@ -18,15 +18,8 @@ __version__ = "0.1.0"
 import importlib
 from typing import TYPE_CHECKING, Any
 
-try:
-    from fastlayers._kernels import runtime as _runtime  # noqa: F401
-except ImportError as error:
-    raise ImportError(
-        f"fastlayers' compiled kernels are missing or do not load ({error}). From a source tree, install it first: "
-        "python -m pip install ."
-    ) from error
-
-from fastlayers import datasets, initializers, losses, ops, optimizers
+# _openmp comes first: how OpenMP's idle threads wait is decided when the kernels load it.
+from fastlayers import _openmp, datasets, initializers, losses, ops, optimizers  # noqa: F401
 from fastlayers.info import show_config
 from fastlayers.layer import Layer, Parameter
 from fastlayers.layers import (
@@ -45,8 +38,10 @@ from fastlayers.layers import (
     Reshape,
     Softmax,
 )
+from fastlayers.memory import empty_cache
 from fastlayers.model import Sequential
 from fastlayers.settings import use
+from fastlayers.training import Model
 
 if TYPE_CHECKING:
     from fastlayers.verification import VerificationError, verify, verifying
@@ -64,6 +59,7 @@ __all__ = [
     "Layer",
     "LeakyReLU",
     "MaxPooling2D",
+    "Model",
     "Parameter",
     "ReLU",
     "Reshape",
@@ -71,6 +67,7 @@ __all__ = [
     "Softmax",
     "VerificationError",
     "datasets",
+    "empty_cache",
     "initializers",
     "losses",
     "ops",
