@@ -26,8 +26,10 @@ cdef extern from "buffers.h":
 
 cdef extern from *:
     """
-    #if defined(__VERSION__)
+    #if defined(__clang__)
     #define FL_COMPILER __VERSION__
+    #elif defined(__GNUC__)
+    #define FL_COMPILER "GCC " __VERSION__
     #else
     #define FL_COMPILER "unknown"
     #endif
