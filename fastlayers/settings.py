@@ -16,6 +16,7 @@ from fastlayers import _cpu
 from fastlayers._kernels import runtime
 
 BACKENDS = ("compiled", "reference")
+PRECISIONS = ("fast", "high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Settings:
     backend: str
     threads: int
     isa: int
+    precision: str
     verifying: bool
 
 
@@ -57,7 +59,7 @@ def _default() -> Settings:
     except ValueError as error:
         raise ImportError(f"FASTLAYERS_ISA={forced}: {error}") from None
     threads, _ = _cpu.default_threads()
-    return Settings(backend="compiled", threads=-threads, isa=isa, verifying=False)
+    return Settings(backend="compiled", threads=-threads, isa=isa, precision="fast", verifying=False)
 
 
 _DEFAULT = _default()
@@ -71,6 +73,7 @@ def use(
     backend: str | None = None,
     threads: int | None = None,
     isa: str | None = None,
+    precision: str | None = None,
     verifying: bool | None = None,
     force_threads: bool = False,
 ) -> Iterator[None]:
@@ -79,6 +82,7 @@ def use(
     backend     "compiled" or "reference" (the NumPy twin)
     threads     number of threads an op may use; small ops use one. OpenMP's own setting is never changed
     isa         an instruction set present here, see `show_config()`
+    precision   "fast", or "high": convolutions keep to direct sums and the small Winograd tiles
     verifying   run both paths on every op and raise on disagreement
     force_threads  with `threads`: small ops use all of them as well, which is slow, but shows that results don't change
 
@@ -99,6 +103,10 @@ def use(
         raise ValueError("force_threads: expected together with threads, got it alone")
     if isa is not None:
         changes["isa"] = isa_index(isa)
+    if precision is not None:
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+        changes["precision"] = precision
     if verifying is not None:
         changes["verifying"] = bool(verifying)
     token = _current.set(replace(current(), **changes))  # type: ignore[arg-type]

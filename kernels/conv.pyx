@@ -4,7 +4,8 @@
 cimport numpy as cnp
 from activations cimport activation_code
 from arrays cimport check, contiguous, dtype_of, empty, window_of
-from conv_driver cimport driver_of, fl_conv, fl_conv_driver_f32, fl_conv_driver_f64
+from conv_driver cimport (FL_CONV_AUTO, FL_CONV_BACKWARD_INPUT, FL_CONV_BACKWARD_WEIGHT, FL_CONV_FORWARD, FL_CONV_PRECISE,
+                          driver_of, fl_conv, fl_conv_driver_f32, fl_conv_driver_f64, fl_conv_pass)
 from process cimport join_process
 
 cnp.import_array()
@@ -48,7 +49,46 @@ cdef int expect(bint holds, str name, x, str expected) except -1:
     return 0
 
 
-def conv2d(x, kernel, bias, window, Py_ssize_t groups, str data_format, str activation, double alpha, int isa, int threads):
+cdef int choose(fl_conv *conv, int typenum, fl_conv_pass which, str algorithm) except -1:
+    """Set conv.algorithm; ValueError for an unknown one, or one that can't do this pass of this problem."""
+    if algorithm == "auto":
+        conv.algorithm = FL_CONV_AUTO
+    elif algorithm == "precise":
+        conv.algorithm = FL_CONV_PRECISE
+    elif algorithm in ALGORITHMS:
+        conv.algorithm = ALGORITHMS.index(algorithm)
+    else:
+        raise ValueError(f"algorithm: expected auto, precise, {', '.join(ALGORITHMS)}, got {algorithm!r}")
+    conv.algorithm = driver_of(typenum).choose(conv, which)
+    if conv.algorithm < 0:
+        raise ValueError(f"algorithm: {algorithm!r} does not apply to this convolution")
+    return 0
+
+
+def algorithm_names():
+    """Names of the convolution algorithms, in the order in which they are considered."""
+    names = []
+    while fl_conv_driver_f32.algorithm_name(len(names)) != NULL:
+        names.append(fl_conv_driver_f32.algorithm_name(len(names)).decode())
+    return names
+
+
+ALGORITHMS = algorithm_names()
+
+
+def algorithm(window, Py_ssize_t batch, Py_ssize_t channels, Py_ssize_t filters, Py_ssize_t groups, bint double_precision,
+              str which, str wish):
+    """Name of the algorithm that a pass ("forward", "backward_input", "backward_weight") of this problem takes."""
+    cdef fl_conv conv
+    conv.window, conv.groups, conv.batch, conv.channels, conv.filters = window_of(window), groups, batch, channels, filters
+    conv.isa = conv.threads = 0
+    number = ("forward", "backward_input", "backward_weight").index(which)
+    choose(&conv, cnp.NPY_DOUBLE if double_precision else cnp.NPY_FLOAT, <fl_conv_pass> <int> number, wish)
+    return ALGORITHMS[conv.algorithm]
+
+
+def conv2d(x, kernel, bias, window, Py_ssize_t groups, str data_format, str activation, double alpha, str algorithm,
+           int isa, int threads):
     """y = f(x * kernel + bias); see fastlayers.reference.conv.conv2d."""
     cdef int typenum = dtype_of(x), status
     cdef bint channels_first = is_channels_first(data_format)
@@ -64,6 +104,7 @@ def conv2d(x, kernel, bias, window, Py_ssize_t groups, str data_format, str acti
     conv.filters = w.shape[3]
     expect(b is None or (cnp.PyArray_NDIM(b) == 1 and b.shape[0] == conv.filters), "bias", bias, f"({conv.filters},)")
     cdef int code = activation_code(activation)
+    choose(&conv, typenum, FL_CONV_FORWARD, algorithm)
     cdef cnp.ndarray y = empty(4, conv.batch, conv.window.oh, conv.window.ow, conv.filters, typenum)
     cdef void *bias_data = NULL if b is None else cnp.PyArray_DATA(b)
     with nogil:
@@ -73,7 +114,7 @@ def conv2d(x, kernel, bias, window, Py_ssize_t groups, str data_format, str acti
     return to_channels_first(y, isa, threads) if channels_first else y
 
 
-def conv2d_backward_input(dy, kernel, window, Py_ssize_t groups, str data_format, int isa, int threads):
+def conv2d_backward_input(dy, kernel, window, Py_ssize_t groups, str data_format, str algorithm, int isa, int threads):
     """dx of conv2d; see fastlayers.reference.conv.conv2d_backward_input."""
     cdef int typenum = dtype_of(dy), status
     cdef bint channels_first = is_channels_first(data_format)
@@ -86,6 +127,7 @@ def conv2d_backward_input(dy, kernel, window, Py_ssize_t groups, str data_format
            and groups > 0 and w.shape[3] == conv.filters and conv.filters % groups == 0,
            "kernel", kernel, f"({conv.window.kh}, {conv.window.kw}, channels / groups, {conv.filters})")
     conv.channels = w.shape[2] * groups
+    choose(&conv, typenum, FL_CONV_BACKWARD_INPUT, algorithm)
     cdef cnp.ndarray dx = empty(4, conv.batch, conv.window.h, conv.window.w, conv.channels, typenum)
     with nogil:
         status = driver_of(typenum).backward_input(&conv, cnp.PyArray_DATA(dys), cnp.PyArray_DATA(w), cnp.PyArray_DATA(dx))
@@ -93,7 +135,8 @@ def conv2d_backward_input(dy, kernel, window, Py_ssize_t groups, str data_format
     return to_channels_first(dx, isa, threads) if channels_first else dx
 
 
-def conv2d_backward_weight(x, dy, window, Py_ssize_t groups, str data_format, bint with_bias, int isa, int threads):
+def conv2d_backward_weight(x, dy, window, Py_ssize_t groups, str data_format, bint with_bias, str algorithm, int isa,
+                           int threads):
     """(dkernel, dbias) of conv2d; see fastlayers.reference.conv.conv2d_backward_weight."""
     cdef int typenum = dtype_of(x), status
     cdef bint channels_first = is_channels_first(data_format)
@@ -106,6 +149,7 @@ def conv2d_backward_weight(x, dy, window, Py_ssize_t groups, str data_format, bi
     expect(groups > 0 and conv.channels % groups == 0, "x", x, f"with channels that {groups} groups divide")
     expect(dys.shape[0] == conv.batch and dys.shape[1] == conv.window.oh and dys.shape[2] == conv.window.ow
            and conv.filters % groups == 0, "dy", dy, f"of {conv.batch} images of {window[2:4]} pixels")
+    choose(&conv, typenum, FL_CONV_BACKWARD_WEIGHT, algorithm)
     cdef cnp.ndarray dkernel = empty(4, conv.window.kh, conv.window.kw, conv.channels // groups, conv.filters, typenum)
     cdef cnp.ndarray dbias = empty(1, conv.filters, 0, 0, 0, typenum) if with_bias else None
     cdef void *dbias_data = cnp.PyArray_DATA(dbias) if with_bias else NULL

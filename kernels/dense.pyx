@@ -4,7 +4,7 @@
 cimport numpy as cnp
 from activations cimport activation_code
 from arrays cimport check, contiguous, dtype_of, empty, fl_window
-from conv_driver cimport driver_of, fl_conv
+from conv_driver cimport FL_CONV_AUTO, driver_of, fl_conv
 from process cimport join_process
 
 cnp.import_array()
@@ -13,7 +13,8 @@ join_process()
 cdef fl_conv product(Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units, int isa, int threads) noexcept:
     cdef fl_conv conv
     conv.window = fl_window(h=1, w=rows, oh=1, ow=rows, kh=1, kw=1, sh=1, sw=1, dh=1, dw=1, top=0, bottom=0, left=0, right=0)
-    conv.batch, conv.channels, conv.filters, conv.groups, conv.isa, conv.threads = 1, inputs, units, 1, isa, threads
+    conv.batch, conv.channels, conv.filters, conv.groups = 1, inputs, units, 1
+    conv.algorithm, conv.isa, conv.threads = FL_CONV_AUTO, isa, threads
     return conv
 
 

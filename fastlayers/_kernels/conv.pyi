@@ -1,3 +1,17 @@
 from typing import Any
 
+from fastlayers.shapes import Window2D
+
+ALGORITHMS: list[str]
+
 def block_sizes(isa: int) -> dict[str, Any]: ...
+def algorithm(
+    window: Window2D,
+    batch: int,
+    channels: int,
+    filters: int,
+    groups: int,
+    double_precision: bool,
+    which: str,
+    wish: str,
+) -> str: ...

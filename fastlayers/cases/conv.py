@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from fastlayers._kernels import conv as kernels
+from fastlayers.cases import winograd
 from fastlayers.cases.activation import ALPHA, EXACT, NAMES, always, through
 from fastlayers.cases.table import Arguments, Array, Data, OpCases, Rng, size, sometimes
 from fastlayers.reference import conv as reference
@@ -28,6 +32,7 @@ class ConvCase:
     bias: bool = True
     data_format: str = "channels_last"
     activation: str = "linear"
+    algorithm: str = "auto"
 
     def window(self) -> Window2D:
         geometry = (self.kernel, self.strides, self.padding, self.dilation)
@@ -74,6 +79,13 @@ ROWS = {
     ),
     "several blocks": ConvCase(1, 33, 31, 9, 37, (3, 3), padding="same", data_format="channels_first"),
     "long sums": ConvCase(1, 3, 4, 190, 5, (3, 3), padding="same", activation="gelu"),
+    "winograd": ConvCase(2, 15, 18, 17, 33, (3, 3), padding="same", activation="relu"),
+    "winograd f4": ConvCase(1, 9, 6, 5, 3, (3, 3), padding=((0, 3), (4, 1)), algorithm="winograd_f4"),
+    "winograd f2": ConvCase(3, 5, 7, 18, 9, (3, 3), activation="silu", algorithm="winograd_f2"),
+    "winograd few tiles": ConvCase(1, 7, 7, 150, 140, (3, 3), padding="same", algorithm="winograd_f4"),
+    "winograd channels first": ConvCase(
+        2, 12, 11, 16, 20, (3, 3), padding=1, data_format="channels_first", algorithm="winograd_f4"
+    ),
 }
 
 
@@ -97,12 +109,25 @@ def draw(rng: Rng) -> ConvCase:
             data_format=str(rng.choice(["channels_last", "channels_first"])),
             activation=str(rng.choice(["linear", *NAMES])),
         )
+        if sometimes(rng, 0.3):
+            case = replace(case, kernel=(3, 3), strides=(1, 1), dilation=(1, 1), c=c // groups, o=o // groups, groups=1)
+        case = replace(case, algorithm=str(rng.choice(algorithms(case))))
         try:
             window = case.window()
         except ValueError:  # the kernel is larger than its padded input
             continue
         if case.n * window.oh * window.ow * window.kh * window.kw * c // groups * o < 3e6:
             return case
+
+
+def algorithms(case: ConvCase) -> list[str]:
+    """What may be asked for, beside the algorithms that the case does not fit."""
+    fitting = ["auto", "auto", "precise", "direct"]
+    if case.groups > 1 and case.groups == case.c == case.o:
+        fitting.append("depthwise")
+    if (case.kernel, case.strides, case.dilation, case.groups) == ((3, 3), (1, 1), (1, 1), 1):
+        fitting += ["winograd_f2", "winograd_f4"]
+    return fitting
 
 
 def draw_padding(rng: Rng) -> Padding:
@@ -115,36 +140,65 @@ def arguments(case: ConvCase, data: Data) -> Arguments:
     x, W = data.array(*case.x_shape()), data.array(*case.kernel_shape())
     bias = data.array(case.o) if case.bias else None
     geometry = (case.window(), case.groups, case.data_format)
-    return x, W, bias, *geometry, case.activation, ALPHA.get(case.activation, 0.0)
+    return x, W, bias, *geometry, case.activation, ALPHA.get(case.activation, 0.0), case.algorithm
 
 
 def input_arguments(case: ConvCase, data: Data) -> Arguments:
     dy, W = data.array(*case.y_shape()), data.array(*case.kernel_shape())
-    return dy, W, case.window(), case.groups, case.data_format
+    return dy, W, case.window(), case.groups, case.data_format, case.algorithm
 
 
 def weight_arguments(case: ConvCase, data: Data) -> Arguments:
     x, dy = data.array(*case.x_shape()), data.array(*case.y_shape())
-    return x, dy, case.window(), case.groups, case.data_format, case.bias
+    return x, dy, case.window(), case.groups, case.data_format, case.bias, case.algorithm
 
 
 def bounds(args: Arguments, results: list[Any], eps: float) -> list[Any]:
     """A sum of k products in any order is off by at most k·eps times the sum of their absolute values."""
-    x, W, bias, window, groups, data_format, activation, alpha = args
+    x, W, bias, window, groups, data_format, activation, alpha, algorithm = args
     geometry = (window, groups, data_format)
     z = results[0] if activation == "linear" else reference.conv2d(x, W, bias, *geometry, "linear", 0.0)
     positive = reference.conv2d(abs(x), abs(W), _abs(bias), *geometry, "linear", 0.0)
-    return [through(z, (W[..., 0].size + 2) * eps * positive, activation, alpha, eps)]
+    error = (W[..., 0].size + 2) * eps * positive
+    if m := tile_of("forward", args[:2], window, groups, data_format, algorithm, eps):
+        to = (window.oh, window.ow, window.top, window.left)
+        error = error + in_format(winograd.bound(plain(x, data_format), W, *to, m, eps), data_format)
+    return [through(z, error, activation, alpha, eps)]
 
 
 def input_bounds(args: Arguments, results: list[Any], eps: float) -> list[Any]:
-    dy, W, window, groups, data_format = args
+    dy, W, window, groups, data_format, algorithm = args
     positive = reference.conv2d_backward_input(abs(dy), abs(W), window, groups, data_format)
-    return [(W[:, :, 0].size // groups + 1) * eps * positive]
+    error = (W[:, :, 0].size // groups + 1) * eps * positive
+    if m := tile_of("backward_input", args[:2], window, groups, data_format, algorithm, eps):
+        to = (window.h, window.w, 2 - window.top, 2 - window.left)
+        turned = W[::-1, ::-1].swapaxes(2, 3)
+        error = error + in_format(winograd.bound(plain(dy, data_format), turned, *to, m, eps), data_format)
+    return [error]
+
+
+def tile_of(
+    which: str, arrays: Arguments, window: Window2D, groups: int, data_format: str, algorithm: str, eps: float
+) -> int:
+    """The tile size if the pass runs Winograd's algorithm, else 0."""
+    image, W = arrays
+    double = eps < np.finfo(np.float32).eps / 2
+    chosen = kernels.algorithm(
+        window, image.shape[0], W.shape[2] * groups, W.shape[3], groups, double, which, algorithm
+    )
+    return int(chosen[-1]) if chosen.startswith("winograd") else 0
+
+
+def plain(x: Array, data_format: str) -> Array:
+    return x if data_format == "channels_last" else np.moveaxis(x, 1, 3)
+
+
+def in_format(x: Array, data_format: str) -> Array:
+    return x if data_format == "channels_last" else np.moveaxis(x, 3, 1)
 
 
 def weight_bounds(args: Arguments, results: list[Any], eps: float) -> list[Any]:
-    x, dy, window, *rest = args
+    x, dy, window, *rest, _ = args
     terms = x.shape[0] * window.oh * window.ow
     positive = reference.conv2d_backward_weight(abs(x), abs(dy), window, *rest)
     return [None if p is None else (terms + 1) * eps * p for p in positive]
@@ -155,7 +209,12 @@ def _abs(x: Array | None) -> Array | None:
 
 
 def exact(case: ConvCase) -> bool:
-    return case.activation in EXACT
+    return case.activation in EXACT and sums_directly(case)
+
+
+def sums_directly(case: ConvCase) -> bool:
+    """Whether there are only whole numbers in the sums of whole numbers; Winograd's points are irrational."""
+    return case.algorithm in ("direct", "depthwise") or "winograd_f4" not in algorithms(case)
 
 
 def draw_linear(rng: Rng) -> ConvCase:
@@ -164,6 +223,6 @@ def draw_linear(rng: Rng) -> ConvCase:
 
 TABLE = {
     "conv2d": OpCases(ROWS, draw, arguments, ("y",), bounds, exact),
-    "conv2d_backward_input": OpCases(ROWS, draw_linear, input_arguments, ("dx",), input_bounds, always),
+    "conv2d_backward_input": OpCases(ROWS, draw_linear, input_arguments, ("dx",), input_bounds, sums_directly),
     "conv2d_backward_weight": OpCases(ROWS, draw_linear, weight_arguments, ("dkernel", "dbias"), weight_bounds, always),
 }

@@ -23,6 +23,7 @@ class Conv2D(Affine):
     data_format            "channels_last", or "channels_first": x (N, C, H, W), y (N, filters, OH, OW)
     activation             None or one of those of `Activation`; softmax is over the channels
     use_bias               without it there is no bias, and `layer.bias` is None
+    algorithm              "auto", or one of `ops.algorithm_names()`, where it applies
     kernel_initializer, bias_initializer
                            first values, see `fastlayers.initializers`
     name, dtype, trainable
@@ -45,6 +46,7 @@ class Conv2D(Affine):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        algorithm: str = "auto",
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -68,6 +70,7 @@ class Conv2D(Affine):
             "groups": self.groups,
             "data_format": self.data_format,
         }
+        self._wish = ops.check_algorithm(who, algorithm)
 
     def build(self, input_shape: Shape) -> None:
         channels = image_channels(self.name, input_shape, self.data_format)
@@ -78,7 +81,10 @@ class Conv2D(Affine):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         image_channels(self.name, input_shape, self.data_format)
-        window = shapes.conv2d_window(
+        return shapes.output_shape(self._window(input_shape), self.filters, self.data_format)
+
+    def _window(self, input_shape: Shape) -> shapes.Window2D:
+        return shapes.conv2d_window(
             self.name,
             input_shape,
             self.kernel_size,
@@ -87,18 +93,29 @@ class Conv2D(Affine):
             self.dilation_rate,
             self.data_format,
         )
-        return shapes.output_shape(window, self.filters, self.data_format)
 
     def _linear(self, x: Array, activation: str | None) -> Array:
         bias = None if self.bias is None else self.bias.value
-        return ops.conv2d(x, self.kernel.value, bias, activation=activation, name=self.name, **self._geometry)
+        return ops.conv2d(
+            x, self.kernel.value, bias, activation=activation, algorithm=self._wish, name=self.name, **self._geometry
+        )
 
     def _input_gradient(self, x: Array, dz: Array) -> Array:
-        return ops.conv2d_backward_input(dz, self.kernel.value, x.shape, name=self.name, **self._geometry)
+        return ops.conv2d_backward_input(
+            dz, self.kernel.value, x.shape, algorithm=self._wish, name=self.name, **self._geometry
+        )
 
     def _weight_gradients(self, x: Array, dz: Array, with_bias: bool) -> tuple[Array, Array | None]:
         return ops.conv2d_backward_weight(
-            x, dz, self.kernel_size, with_bias=with_bias, name=self.name, **self._geometry
+            x, dz, self.kernel_size, with_bias=with_bias, algorithm=self._wish, name=self.name, **self._geometry
+        )
+
+    def algorithm(self, input_shape: Shape, batch_size: int = 32) -> dict[str, str]:
+        """Which algorithm each pass takes for batches of such examples: pass -> one of `ops.algorithm_names()`."""
+        channels = image_channels(self.name, input_shape, self.data_format)
+        shapes.check_groups(self.name, channels, self.filters, self.groups)
+        return ops.chosen_algorithms(
+            self._window(input_shape), batch_size, channels, self.filters, self.groups, self.dtype, self._wish
         )
 
 

@@ -20,7 +20,14 @@ from fastlayers.ops.activation import (
     softplus,
     tanh,
 )
-from fastlayers.ops.conv import conv2d, conv2d_backward_input, conv2d_backward_weight
+from fastlayers.ops.conv import (
+    algorithm_names,
+    check_algorithm,
+    chosen_algorithms,
+    conv2d,
+    conv2d_backward_input,
+    conv2d_backward_weight,
+)
 from fastlayers.ops.dense import dense, dense_backward_input, dense_backward_weight
 from fastlayers.ops.dropout import dropout
 from fastlayers.ops.loss import (
@@ -42,10 +49,13 @@ __all__ = [
     "activation",
     "activation_backward",
     "adam_update",
+    "algorithm_names",
     "average_pool2d",
     "average_pool2d_backward",
     "binary_crossentropy",
     "categorical_crossentropy",
+    "check_algorithm",
+    "chosen_algorithms",
     "conv2d",
     "conv2d_backward_input",
     "conv2d_backward_weight",

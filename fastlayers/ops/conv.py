@@ -10,6 +10,7 @@ with zero outside of x, for filter o of group g = o // (O/G). Arguments that all
     groups          number of groups G: filters of one see the channels of that group only
     data_format     "channels_last": x (N, H, W, C), y (N, OH, OW, O)
                     "channels_first": x (N, C, H, W), y (N, O, OH, OW)
+    algorithm       "auto", or one of `algorithm_names()` where it applies: how the sums are formed, and how precisely
 
 Raises ValueError for shapes and numbers that do not fit, TypeError for arrays not float32 or float64
 throughout.
@@ -21,10 +22,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastlayers import shapes
+from fastlayers._kernels import conv as kernels
 from fastlayers.backend import run
 from fastlayers.checks import Array, same_floats
 from fastlayers.ops.activation import elementwise
 from fastlayers.ops.geometry import expect_shape, remembered
+from fastlayers.settings import current
 
 Pair = int | tuple[int, int]
 
@@ -42,6 +45,7 @@ def conv2d(
     activation: str | None = None,
     negative_slope: float = 0.2,
     alpha: float = 1.0,
+    algorithm: str = "auto",
     name: str = "conv2d",
 ) -> Array:
     """y = activation(x * W + b)
@@ -53,7 +57,7 @@ def conv2d(
     if bias is not None:
         expect_shape(name, "bias", bias, kernel.shape[3:])
     function, slope = elementwise(name, activation, negative_slope, alpha)
-    y: Array = run("conv2d", x, kernel, bias, window, groups, data_format, function, slope)
+    y: Array = run("conv2d", x, kernel, bias, window, groups, data_format, function, slope, _wish(algorithm))
     return y
 
 
@@ -67,6 +71,7 @@ def conv2d_backward_input(
     dilation_rate: Pair = 1,
     groups: int = 1,
     data_format: str = "channels_last",
+    algorithm: str = "auto",
     name: str = "conv2d",
 ) -> Array:
     """dx: each dy[n, p, q, o]·W[i, j, c, o] goes to the pixel of x that the tap read.
@@ -78,7 +83,7 @@ def conv2d_backward_input(
         name, tuple(input_shape), kernel.shape, strides, padding, dilation_rate, groups, data_format
     )
     expect_shape(name, "dy", dy, y_shape)
-    dx: Array = run("conv2d_backward_input", dy, kernel, window, groups, data_format)
+    dx: Array = run("conv2d_backward_input", dy, kernel, window, groups, data_format, _wish(algorithm))
     return dx
 
 
@@ -93,6 +98,7 @@ def conv2d_backward_weight(
     groups: int = 1,
     data_format: str = "channels_last",
     with_bias: bool = True,
+    algorithm: str = "auto",
     name: str = "conv2d",
 ) -> tuple[Array, Array | None]:
     """dW: for each tap and pair of channels, Σ over examples and pixels of x·dy; db = Σ dy
@@ -104,8 +110,37 @@ def conv2d_backward_weight(
         name, x.shape, dy.shape, kernel_size, strides, padding, dilation_rate, groups, data_format
     )
     expect_shape(name, "dy", dy, y_shape)
-    result: tuple[Any, Any] = run("conv2d_backward_weight", x, dy, window, groups, data_format, with_bias)
+    wish = _wish(algorithm)
+    result: tuple[Any, Any] = run("conv2d_backward_weight", x, dy, window, groups, data_format, with_bias, wish)
     return result
+
+
+def algorithm_names() -> list[str]:
+    """The algorithms that `algorithm` may name, in the order in which "auto" considers them."""
+    return list(kernels.ALGORITHMS)
+
+
+def check_algorithm(name: str, algorithm: str) -> str:
+    if algorithm not in ("auto", *kernels.ALGORITHMS):
+        raise ValueError(f"{name} expects algorithm to be auto, {', '.join(kernels.ALGORITHMS)}, got {algorithm!r}")
+    return algorithm
+
+
+def chosen_algorithms(
+    window: shapes.Window2D, batch: int, channels: int, filters: int, groups: int, dtype: str, algorithm: str
+) -> dict[str, str]:
+    """Which algorithm each pass of such a convolution takes, under the present settings: pass -> name."""
+    wish = _wish(algorithm)
+    passes = ("forward", "backward_input", "backward_weight")
+    return {
+        which: kernels.algorithm(window, batch, channels, filters, groups, dtype == "float64", which, wish)
+        for which in passes
+    }
+
+
+def _wish(algorithm: str) -> str:
+    """What the kernels are asked for: "auto" keeps to the precise sums where the settings say so."""
+    return "precise" if algorithm == "auto" and current().precision == "high" else algorithm
 
 
 @remembered

@@ -4,7 +4,8 @@ With C channels, O filters and G groups, filter o sees the C/G channels of its g
 
     y[n, p, q, o] = b[o] + Σ_ijc x[n, p·sh - top + i·dh, q·sw - left + j·dw, g·C/G + c] · W[i, j, c, o]
 
-where x is zero outside its H × W pixels.
+where x is zero outside its H × W pixels. The compiled twin has several algorithms for these sums; here there is one,
+whatever `algorithm` says.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def conv2d(
     data_format: str,
     activation: str,
     alpha: float,
+    algorithm: str = "auto",
 ) -> Array:
     """y = activation(x * W + b)
 
@@ -62,7 +64,9 @@ def conv2d(
 
 
 @np.errstate(all="ignore")
-def conv2d_backward_input(dy: Array, kernel: Array, window: Window2D, groups: int, data_format: str) -> Array:
+def conv2d_backward_input(
+    dy: Array, kernel: Array, window: Window2D, groups: int, data_format: str, algorithm: str = "auto"
+) -> Array:
     """dx: each dy[n, p, q, o] · W[i, j, c, o] goes to the pixel of x that the tap read.
 
     dy (N, OH, OW, O), W (KH, KW, C/groups, O) -> dx (N, H, W, C)
@@ -78,7 +82,13 @@ def conv2d_backward_input(dy: Array, kernel: Array, window: Window2D, groups: in
 
 @np.errstate(all="ignore")
 def conv2d_backward_weight(
-    x: Array, dy: Array, window: Window2D, groups: int, data_format: str, with_bias: bool
+    x: Array,
+    dy: Array,
+    window: Window2D,
+    groups: int,
+    data_format: str,
+    with_bias: bool,
+    algorithm: str = "auto",
 ) -> tuple[Array, Array | None]:
     """dW[i, j, c, o] = Σ_npq dy[n, p, q, o] · x[n, p·sh - top + i·dh, q·sw - left + j·dw, g·C/G + c]
 

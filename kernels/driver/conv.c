@@ -1,118 +1,78 @@
-/* Convolution as products of gathered rows: which pixels, which taps. */
+/* The table of convolution algorithms, and the choice among them. */
 #include "conv.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-#include "conv_backward_weight.h"
-#include "gather.h"
+#include "conv_algorithms.h"
 #include "gemm_ukernels.h"
 #include "layout.h"
 
-static int is_depthwise(const fl_conv *c) {
+typedef struct {
+    const char *name;
+    int (*accepts)(const fl_conv *);                        /* can compute this problem */
+    int (*pays)(const fl_conv *, enum fl_conv_pass, int precise); /* is the quickest of those that do */
+    fl_conv_forward *forward;
+    fl_conv_backward_input *backward_input;
+    fl_conv_backward_weight *backward_weight;
+} algorithm;
+
+static int any(const fl_conv *c) { return (void)c, 1; }
+static int always(const fl_conv *c, enum fl_conv_pass pass, int precise) { return (void)c, (void)pass, (void)precise, 1; }
+
+static int one_channel_a_group(const fl_conv *c) {
     return c->groups > 1 && c->groups == c->channels && c->groups == c->filters;
 }
 
-static int run(const fl_conv *c, const fl_gather *g) { return is_depthwise(c) ? FL(depthwise)(g) : FL(gather_gemm)(g); }
-
-/* The forward problem: one grid, of all output pixels. */
-typedef struct {
-    fl_gather g;
-    fl_grid grid;
-    ptrdiff_t *taps;
-} forward_problem;
-
-static int make_forward(const fl_conv *c, const void *x, const void *kernel, void *y, forward_problem *f) {
+static int three_by_three(const fl_conv *c) {
     const fl_window *w = &c->window;
-    const ptrdiff_t k = c->channels / c->groups, n = c->filters / c->groups;
-    f->taps = malloc((size_t)(2 * (w->kh + w->kw)) * sizeof *f->taps);
-    if (!f->taps) return FL_ENOMEM;
-    ptrdiff_t *tap_y = f->taps, *weight_y = tap_y + w->kh, *tap_x = weight_y + w->kh, *weight_x = tap_x + w->kw;
-    for (ptrdiff_t i = 0; i < w->kh; i++) tap_y[i] = i * w->dh - w->top, weight_y[i] = i * w->kw;
-    for (ptrdiff_t j = 0; j < w->kw; j++) tap_x[j] = j * w->dw - w->left, weight_x[j] = j;
-    f->grid = (fl_grid){.rows = w->oh, .cols = w->ow, .y_step = w->sh, .x_step = w->sw,
-                        .tap_y = tap_y, .tap_x = tap_x, .weight_y = weight_y, .weight_x = weight_x,
-                        .taps_y = w->kh, .taps_x = w->kw, .out_row = w->ow * c->filters, .out_col = c->filters};
-    f->g = (fl_gather){.x = x, .batch = c->batch, .h = w->h, .w = w->w, .channels = c->channels,
-                       .weights = kernel, .w_tap = k * c->filters, .w_group = n, .w_k = c->filters, .w_n = 1,
-                       .groups = c->groups, .k = k, .n = n, .y = y, .y_image = w->oh * w->ow * c->filters,
-                       .grids = &f->grid, .grid_count = 1, .isa = c->isa, .threads = c->threads};
-    return FL_OK;
+    return w->kh == 3 && w->kw == 3 && w->sh == 1 && w->sw == 1 && w->dh == 1 && w->dw == 1 && c->groups == 1;
 }
+
+/* Channels must be many enough to pay for the transforms of x and y; double precision stays direct. */
+static int transforms_pay(const fl_conv *c) { return sizeof(fl_real) == 4 && c->channels >= 16 && c->filters >= 16; }
+
+static ptrdiff_t tiles(const fl_conv *c, enum fl_conv_pass pass, ptrdiff_t m) {
+    const fl_window *w = &c->window;
+    ptrdiff_t rows = pass == FL_CONV_BACKWARD_INPUT ? w->h : w->oh, cols = pass == FL_CONV_BACKWARD_INPUT ? w->w : w->ow;
+    return c->batch * fl_ceil_div(rows, m) * fl_ceil_div(cols, m);
+}
+
+/* Tiles must be many enough to pay for the transform of the weights, which F4 makes four times their size. */
+static int f4_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
+    return !precise && transforms_pay(c) && tiles(c, pass, 4) >= 24;
+}
+static int f2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
+    return transforms_pay(c) && tiles(c, pass, 2) >= 24 && (precise || tiles(c, pass, 4) < 24);
+}
+
+/* The first row that accepts a problem and pays for it is taken. */
+static const algorithm algorithms[] = {
+    {"depthwise", one_channel_a_group, always, FL(depthwise_forward), FL(depthwise_backward_input),
+     FL(depthwise_backward_weight)},
+    {"winograd_f4", three_by_three, f4_pays, FL(winograd_f4_forward), FL(winograd_f4_backward_input),
+     FL(direct_backward_weight)},
+    {"winograd_f2", three_by_three, f2_pays, FL(winograd_f2_forward), FL(winograd_f2_backward_input),
+     FL(direct_backward_weight)},
+    {"direct", any, always, FL(direct_forward), FL(direct_backward_input), FL(direct_backward_weight)},
+};
+enum { COUNT = sizeof algorithms / sizeof *algorithms };
+
+static int choose(const fl_conv *c, enum fl_conv_pass pass) {
+    if (c->algorithm >= 0) return c->algorithm < COUNT && algorithms[c->algorithm].accepts(c) ? c->algorithm : -1;
+    int number = 0;
+    while (!algorithms[number].accepts(c) || !algorithms[number].pays(c, pass, c->algorithm == FL_CONV_PRECISE)) number++;
+    return number;
+}
+
+static const char *algorithm_name(int number) { return number < COUNT ? algorithms[number].name : NULL; }
 
 static int forward(const fl_conv *c, const void *x, const void *kernel, const void *bias, void *y, int activation,
                    double alpha) {
-    forward_problem f;
-    if (make_forward(c, x, kernel, y, &f)) return FL_ENOMEM;
-    f.g.bias = bias;
-    f.g.activation = activation;
-    f.g.alpha = (fl_real)alpha;
-    int status = run(c, &f.g);
-    free(f.taps);
-    return status;
+    return algorithms[choose(c, FL_CONV_FORWARD)].forward(c, x, kernel, bias, y, activation, alpha);
 }
-
-static int backward_weight(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias) {
-    if (!is_depthwise(c)) return FL(conv_backward_weight)(c, x, dy, dkernel, dbias);
-    forward_problem f;
-    if (make_forward(c, x, NULL, (void *)dy, &f)) return FL_ENOMEM;
-    int status = FL(depthwise_backward_weight)(&f.g, dkernel, dbias);
-    free(f.taps);
-    return status;
-}
-
-/* The taps of one axis that reach input positions = first (mod stride), nearest output first:
- * input position first + stride * r is read by tap i of output r + tap[n]. */
-static ptrdiff_t taps_of_class(ptrdiff_t first, ptrdiff_t stride, ptrdiff_t dilation, ptrdiff_t pad, ptrdiff_t taps,
-                               ptrdiff_t weight_step, ptrdiff_t *tap, ptrdiff_t *weight) {
-    ptrdiff_t found = 0;
-    for (ptrdiff_t i = taps - 1; i >= 0; i--) {
-        ptrdiff_t distance = first + pad - i * dilation;
-        if (distance % stride) continue;
-        tap[found] = distance / stride;
-        weight[found++] = i * weight_step;
-    }
-    return found;
-}
-
-/* A stride of s splits the input pixels into s classes an axis, each with taps of its own: no product is wasted. */
 static int backward_input(const fl_conv *c, const void *dy, const void *kernel, void *dx) {
-    const fl_window *w = &c->window;
-    const ptrdiff_t k = c->filters / c->groups, n = c->channels / c->groups;
-    const ptrdiff_t classes_y = FL_MIN(w->sh, w->h), classes_x = FL_MIN(w->sw, w->w);
-    const ptrdiff_t tap_lists = 2 * (classes_y * w->kh + classes_x * w->kw + classes_x);
-    fl_grid *grids = malloc((size_t)(classes_y * classes_x) * sizeof *grids + (size_t)tap_lists * sizeof(ptrdiff_t));
-    if (!grids) return FL_ENOMEM;
-    ptrdiff_t *found_x = (ptrdiff_t *)(grids + classes_y * classes_x), *lists_x = found_x + classes_x;
-    ptrdiff_t *list_y = lists_x + 2 * classes_x * w->kw, grid_count = 0, taps = 0;
-    for (ptrdiff_t x = 0; x < classes_x; x++) {
-        ptrdiff_t *list_x = lists_x + 2 * x * w->kw;
-        found_x[x] = taps_of_class(x, w->sw, w->dw, w->left, w->kw, 1, list_x, list_x + w->kw);
-    }
-    for (ptrdiff_t y = 0; y < classes_y; y++, list_y += 2 * w->kh) {
-        ptrdiff_t found_y = taps_of_class(y, w->sh, w->dh, w->top, w->kh, w->kw, list_y, list_y + w->kh);
-        for (ptrdiff_t x = 0; x < classes_x; x++) {
-            ptrdiff_t *list_x = lists_x + 2 * x * w->kw;
-            if (found_y * found_x[x] == 0) continue;
-            grids[grid_count++] = (fl_grid){
-                .rows = fl_ceil_div(w->h - y, w->sh), .cols = fl_ceil_div(w->w - x, w->sw), .y_step = 1, .x_step = 1,
-                .tap_y = list_y, .weight_y = list_y + w->kh, .taps_y = found_y,
-                .tap_x = list_x, .weight_x = list_x + w->kw, .taps_x = found_x[x], .first_tap = taps,
-                .out_offset = (y * w->w + x) * c->channels, .out_row = w->sh * w->w * c->channels,
-                .out_col = w->sw * c->channels};
-            taps += found_y * found_x[x];
-        }
-    }
-    const fl_gather gather = {
-        .x = dy, .batch = c->batch, .h = w->oh, .w = w->ow, .channels = c->filters,
-        .weights = kernel, .w_tap = n * c->filters, .w_group = k, .w_k = 1, .w_n = c->filters,
-        .groups = c->groups, .k = k, .n = n, .y = dx, .y_image = w->h * w->w * c->channels,
-        .grids = grids, .grid_count = grid_count, .isa = c->isa, .threads = c->threads};
-    if (grid_count < classes_y * classes_x) /* some pixels take part in no output */
-        memset(dx, 0, (size_t)(c->batch * w->h * w->w * c->channels) * sizeof(fl_real));
-    int status = grid_count ? run(c, &gather) : FL_OK;
-    free(grids);
-    return status;
+    return algorithms[choose(c, FL_CONV_BACKWARD_INPUT)].backward_input(c, dy, kernel, dx);
+}
+static int backward_weight(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias) {
+    return algorithms[choose(c, FL_CONV_BACKWARD_WEIGHT)].backward_weight(c, x, dy, dkernel, dbias);
 }
 
 static void to_channels_last(ptrdiff_t n, ptrdiff_t c, ptrdiff_t hw, const void *x, void *y, int isa, int threads) {
@@ -129,6 +89,8 @@ static ptrdiff_t tile_columns(int isa) { return ukernels[isa]->nr; }
 const fl_conv_driver FL(conv_driver) = {.forward = forward,
                                         .backward_input = backward_input,
                                         .backward_weight = backward_weight,
+                                        .choose = choose,
+                                        .algorithm_name = algorithm_name,
                                         .to_channels_last = to_channels_last,
                                         .to_channels_first = to_channels_first,
                                         .tile_rows = tile_rows,

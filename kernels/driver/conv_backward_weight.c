@@ -11,7 +11,7 @@
  *     loop 2   blocks of channels
  *     loop 1   groups of mr rows (tap, c), then column panels: the register tile, its depth the chunk's pixels
  */
-#include "conv_backward_weight.h"
+#include "conv_algorithms.h"
 
 #include <string.h>
 
@@ -236,7 +236,7 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
     return p;
 }
 
-int FL(conv_backward_weight)(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias) {
+int FL(direct_backward_weight)(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias) {
     const fl_window *w = &c->window;
     if (c->batch == 0 || w->oh == 0 || w->ow == 0) {
         memset(dkernel, 0, (size_t)(w->kh * w->kw * c->channels / c->groups * c->filters) * sizeof(fl_real));

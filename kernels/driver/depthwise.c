@@ -113,7 +113,7 @@ static void run_sums(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     }
 }
 
-int FL(depthwise_backward_weight)(const fl_gather *g, fl_real *dkernel, fl_real *dbias) {
+int FL(depthwise_sums)(const fl_gather *g, fl_real *dkernel, fl_real *dbias) {
     plan p = make_plan(g, 1);
     p.slices = FL_MAX(1, FL_MIN(FL_SLICES, p.blocks));
     p.splits = FL_MAX(1, FL_MIN(FL_SLICES / p.slices, g->channels / MIN_CHANNELS));

@@ -58,6 +58,6 @@ int FL(gather_gemm)(const fl_gather *g); /* any problem, through the register ti
 int FL(depthwise)(const fl_gather *g);   /* groups == channels, one input and one output each */
 
 /* The weight gradient of a depthwise forward problem, whose y holds dy; dbias may be NULL. */
-int FL(depthwise_backward_weight)(const fl_gather *g, fl_real *dkernel, fl_real *dbias);
+int FL(depthwise_sums)(const fl_gather *g, fl_real *dkernel, fl_real *dbias);
 
 #endif

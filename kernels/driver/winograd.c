@@ -1,0 +1,286 @@
+/* Winograd convolution: an m x m tile of outputs costs p^2 products instead of 9 m^2, p = m + 2.
+ *
+ * Each tile's p x p patch becomes p^2 vectors V[xi] over the channels, the weights p^2 matrices U[xi]; the sums
+ * V[xi] U[xi] are p^2 ordinary products, and are transformed back into the tile.  Two orders:
+ *
+ *     by tiles    U for all panels first (one barrier), then blocks of tiles: V, and panel by panel sums and output.
+ *     by panels   for few tiles: V for all tiles first (one barrier), then panels: U is made where it is used, in cache.
+ */
+#include "conv_algorithms.h"
+
+#include <string.h>
+
+#include "blocking.h"
+#include "buffers.h"
+#include "gemm_ukernels.h"
+#include "panels.h"
+#include "parallel.h"
+#include "winograd_ukernels.h"
+
+enum {
+    MAX_XI = FL_WINOGRAD_MAX_POINTS * FL_WINOGRAD_MAX_POINTS,
+    MAX_OUT = FL_WINOGRAD_MAX_TILE * FL_WINOGRAD_MAX_TILE,
+    MAX_NR = 64,
+    V_BYTES = 512 << 10, /* of a block's V */
+    K_BLOCK = 64,        /* inputs whose weights are transformed at once */
+    PAD = 80,            /* elements between the xi matrices: their streams must not share cache sets */
+    FEW_TILES = 256,     /* up to so many, U would cost more than it saves ... */
+    LARGE_U = 2 << 20,   /* ... unless it stays in cache */
+    MIN_TASKS = 16,
+};
+
+/* Either pass of a convolution, as one problem. */
+typedef struct {
+    const fl_real *x; /* (batch, h, w, k) */
+    ptrdiff_t batch, h, w, k;
+    const fl_real *weights; /* element (tap, k, j): weights[tap * w_tap + k * w_k + j * w_n] */
+    ptrdiff_t w_tap, w_k, w_n;
+    int flip; /* tap (i, j) uses weights number 8 - (3i + j) */
+    fl_real *y; /* (batch, oh, ow, n); tap (i, j) of pixel (r, c) reads x at (r - top + i, c - left + j) */
+    ptrdiff_t oh, ow, n, top, left;
+    const fl_real *bias;
+    int activation;
+    fl_real alpha;
+    int isa, threads;
+} problem;
+
+static const fl_gemm_ukernels *const gemm_ukernels[] = {FL_ISA_ROWS(gemm)};
+static const fl_winograd_ukernels *const winograd_ukernels[] = {FL_ISA_ROWS(winograd)};
+
+typedef struct {
+    const problem *g;
+    const fl_gemm_ukernels *gemm;
+    const fl_winograd_transforms *transforms;
+    ptrdiff_t m, xis, tiles_y, tiles_x, tiles;
+    ptrdiff_t panels, first_panel, chunk_panels;
+    ptrdiff_t k_width;              /* channels of a row of V, with padding */
+    ptrdiff_t block, blocks, splits; /* tiles of a block */
+    int by_panels;
+    fl_real *shared;                /* U of the chunk, or V of all tiles */
+    ptrdiff_t u_xi, v_xi, s_xi;     /* elements from one xi to the next */
+    char *scratch;
+    ptrdiff_t scratch_bytes;
+} plan;
+
+static ptrdiff_t panel_columns(const plan *p, ptrdiff_t panel) { return FL_MIN(p->gemm->nr, p->g->n - panel * p->gemm->nr); }
+static ptrdiff_t panel_width(const plan *p, ptrdiff_t panel) {
+    return panel_columns(p, panel) <= p->gemm->nr_narrow ? p->gemm->nr_narrow : p->gemm->nr;
+}
+
+/* ---- transforms ---- */
+
+/* V of tile number `tile`, its rows v_xi apart. */
+static void transform_tile(const plan *p, ptrdiff_t tile, const fl_real *zeros, fl_real *v, ptrdiff_t v_xi) {
+    const problem *g = p->g;
+    const ptrdiff_t points = p->m + 2, image = tile / (p->tiles_y * p->tiles_x);
+    const ptrdiff_t y0 = tile / p->tiles_x % p->tiles_y * p->m - g->top, x0 = tile % p->tiles_x * p->m - g->left;
+    const fl_real *pixels[MAX_XI];
+    for (ptrdiff_t i = 0; i < points; i++)
+        for (ptrdiff_t j = 0; j < points; j++) {
+            ptrdiff_t y = y0 + i, x = x0 + j;
+            int inside = y >= 0 && y < g->h && x >= 0 && x < g->w;
+            pixels[i * points + j] = inside ? g->x + ((image * g->h + y) * g->w + x) * g->k : zeros;
+        }
+    p->transforms->input(g->k, pixels, v, v_xi);
+}
+
+/* U of inputs [k0, k1) of one panel: row k at u + (k - k0) * width, xi by xi. */
+static void transform_weights(const plan *p, ptrdiff_t panel, ptrdiff_t k0, ptrdiff_t k1, fl_real *taps, fl_real *u) {
+    const problem *g = p->g;
+    const ptrdiff_t columns = panel_columns(p, panel), width = panel_width(p, panel);
+    for (ptrdiff_t k = k0; k < k1; k += K_BLOCK) {
+        ptrdiff_t count = FL_MIN(K_BLOCK, k1 - k);
+        for (ptrdiff_t tap = 0; tap < 9; tap++) {
+            const fl_real *from = g->weights + (g->flip ? 8 - tap : tap) * g->w_tap + k * g->w_k + panel * p->gemm->nr * g->w_n;
+            FL(pack_panel)(count, columns, from, g->w_k, g->w_n, taps + tap * count * width, width);
+        }
+        p->transforms->weights(count * width, taps, u + (k - k0) * width, p->u_xi);
+    }
+}
+
+/* Outputs of one tile from its sums. */
+static void finish_tile(const plan *p, ptrdiff_t tile, ptrdiff_t panel, const fl_real *sums, fl_real *nowhere) {
+    const problem *g = p->g;
+    const ptrdiff_t image = tile / (p->tiles_y * p->tiles_x), first = panel * p->gemm->nr;
+    const ptrdiff_t y0 = tile / p->tiles_x % p->tiles_y * p->m, x0 = tile % p->tiles_x * p->m;
+    fl_real *y[MAX_OUT];
+    for (ptrdiff_t i = 0; i < p->m; i++)
+        for (ptrdiff_t j = 0; j < p->m; j++) {
+            int inside = y0 + i < g->oh && x0 + j < g->ow;
+            fl_real *pixel = g->y + ((image * g->oh + y0 + i) * g->ow + x0 + j) * g->n + first;
+            y[i * p->m + j] = inside ? pixel : nowhere;
+        }
+    p->transforms->output(panel_columns(p, panel), sums, p->s_xi, g->bias ? g->bias + first : NULL, g->activation, g->alpha, y);
+}
+
+/* sums[xi] = (or +=) V[xi] U[xi] for `tiles` tiles and inputs [k0, k1); v and u start at input k0. */
+static void multiply(const plan *p, ptrdiff_t panel, ptrdiff_t tiles, ptrdiff_t depth, const fl_real *v, const fl_real *u,
+                     fl_real *sums, fl_real *nowhere, const fl_real *zeros, int accumulate) {
+    const ptrdiff_t mr = p->gemm->mr, nr = panel_width(p, panel);
+    void (*run_tile)(const fl_tile *) = nr == p->gemm->nr ? p->gemm->tile : p->gemm->tile_narrow;
+    for (ptrdiff_t xi = 0; xi < p->xis; xi++)
+        for (ptrdiff_t tile = 0; tile < tiles; tile += mr) {
+            const fl_real *rows[FL_MAX_MR];
+            fl_real *out[FL_MAX_MR];
+            for (ptrdiff_t i = 0; i < mr; i++) {
+                int wanted = tile + i < tiles;
+                rows[i] = wanted ? v + xi * p->v_xi + (tile + i) * p->k_width : zeros;
+                out[i] = wanted ? sums + xi * p->s_xi + (tile + i) * nr : nowhere;
+            }
+            const fl_tile t = {.taps = 1, .k = depth, .a = rows, .a_k = 1, .b = u + xi * p->u_xi, .b_k = nr,
+                               .c = out, .n = nr, .accumulate = accumulate};
+            run_tile(&t);
+        }
+}
+
+/* ---- by tiles ---- */
+
+static fl_real *scratch_of(const plan *p, int thread) { return (fl_real *)(p->scratch + thread * p->scratch_bytes); }
+
+static void make_u(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const plan *p = job;
+    const ptrdiff_t parts = fl_ceil_div(p->g->k, K_BLOCK);
+    for (ptrdiff_t task = begin; task < end; task++) {
+        ptrdiff_t panel = task / parts, k0 = task % parts * K_BLOCK;
+        fl_real *u = p->shared + panel * p->xis * p->u_xi + k0 * panel_width(p, p->first_panel + panel);
+        transform_weights(p, p->first_panel + panel, k0, FL_MIN(p->g->k, k0 + K_BLOCK), scratch_of(p, thread), u);
+    }
+}
+
+static void run_blocks(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const plan *p = job;
+    fl_real *zeros = scratch_of(p, thread), *nowhere = zeros + p->k_width, *v = nowhere + MAX_NR, *sums = v + p->xis * p->v_xi;
+    memset(zeros, 0, (size_t)p->k_width * sizeof *zeros);
+    for (ptrdiff_t task = begin; task < end; task++) {
+        ptrdiff_t first = task / p->splits * p->block, tiles = FL_MIN(p->block, p->tiles - first), split = task % p->splits;
+        for (ptrdiff_t tile = 0; tile < tiles; tile++) transform_tile(p, first + tile, zeros, v + tile * p->k_width, p->v_xi);
+        for (ptrdiff_t panel = p->chunk_panels * split / p->splits; panel < p->chunk_panels * (split + 1) / p->splits; panel++) {
+            ptrdiff_t number = p->first_panel + panel;
+            multiply(p, number, tiles, p->g->k, v, p->shared + panel * p->xis * p->u_xi, sums, nowhere, zeros, 0);
+            for (ptrdiff_t tile = 0; tile < tiles; tile++)
+                finish_tile(p, first + tile, number, sums + tile * panel_width(p, number), nowhere);
+        }
+    }
+}
+
+/* ---- by panels ---- */
+
+static void make_v(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const plan *p = job;
+    fl_real *zeros = scratch_of(p, thread);
+    memset(zeros, 0, (size_t)p->k_width * sizeof *zeros);
+    for (ptrdiff_t tile = begin; tile < end; tile++) transform_tile(p, tile, zeros, p->shared + tile * p->k_width, p->v_xi);
+}
+
+static void run_panels(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const plan *p = job;
+    const ptrdiff_t nr = p->gemm->nr;
+    fl_real *zeros = scratch_of(p, thread), *nowhere = zeros + p->k_width, *taps = nowhere + MAX_NR;
+    fl_real *u = taps + 9 * K_BLOCK * nr, *sums = u + p->xis * p->u_xi;
+    memset(zeros, 0, (size_t)p->k_width * sizeof *zeros);
+    for (ptrdiff_t panel = begin; panel < end; panel++) {
+        for (ptrdiff_t k = 0; k < p->g->k; k += K_BLOCK) {
+            ptrdiff_t count = FL_MIN(K_BLOCK, p->g->k - k);
+            transform_weights(p, panel, k, k + count, taps, u);
+            multiply(p, panel, p->tiles, count, p->shared + k, u, sums, nowhere, zeros, k > 0);
+        }
+        for (ptrdiff_t tile = 0; tile < p->tiles; tile++) finish_tile(p, tile, panel, sums + tile * panel_width(p, panel), nowhere);
+    }
+}
+
+/* ---- plan ---- */
+
+static plan make_plan(const problem *g, int m) {
+    plan p = {.g = g, .m = m, .xis = (m + 2) * (m + 2), .gemm = gemm_ukernels[g->isa]};
+    p.transforms = m == 2 ? &winograd_ukernels[g->isa]->f2 : &winograd_ukernels[g->isa]->f4;
+    const ptrdiff_t nr = p.gemm->nr, mr = p.gemm->mr, real = sizeof(fl_real);
+    p.tiles_y = fl_ceil_div(g->oh, m);
+    p.tiles_x = fl_ceil_div(g->ow, m);
+    p.tiles = g->batch * p.tiles_y * p.tiles_x;
+    p.panels = fl_ceil_div(g->n, nr);
+    p.k_width = fl_ceil_div(g->k, 16) * 16 + 16;
+    p.by_panels = p.tiles <= FEW_TILES && p.panels >= 4 && p.xis * g->k * g->n * real > LARGE_U;
+    ptrdiff_t u_size = g->k * nr + PAD, reals = p.k_width + MAX_NR;
+    if (p.by_panels) {
+        p.chunk_panels = p.panels;
+        p.u_xi = FL_MIN(g->k, K_BLOCK) * nr + PAD;
+        p.v_xi = p.tiles * p.k_width + PAD;
+        p.s_xi = p.tiles * nr + PAD;
+        reals += 9 * K_BLOCK * nr + p.xis * (p.u_xi + p.s_xi);
+    } else {
+        p.chunk_panels = FL_MAX(1, FL_MIN(p.panels, 2 * FL_PACKED_BYTES / (p.xis * u_size * real)));
+        p.block = FL_MIN(V_BYTES / (p.xis * p.k_width * real), fl_ceil_div(p.tiles, MIN_TASKS));
+        p.block = FL_MAX(mr, p.block / mr * mr);
+        p.blocks = fl_ceil_div(p.tiles, p.block);
+        p.splits = FL_MIN(p.chunk_panels, fl_ceil_div(MIN_TASKS, FL_MAX(1, p.blocks)));
+        p.u_xi = u_size;
+        p.v_xi = p.block * p.k_width + PAD;
+        p.s_xi = p.block * nr + PAD;
+        reals = FL_MAX(reals + p.xis * (p.v_xi + p.s_xi), 9 * K_BLOCK * nr);
+    }
+    p.scratch_bytes = fl_ceil_div(reals * real, 64) * 64;
+    return p;
+}
+
+static int run(const problem *g, int m) {
+    plan p = make_plan(g, m);
+    if (p.tiles == 0) return FL_OK;
+    const double work = 2.0 * (double)(p.tiles * p.xis) * (double)g->k * (double)g->n;
+    const ptrdiff_t tasks = p.by_panels ? p.panels : p.blocks * p.splits;
+    const int team = fl_team(g->threads, tasks, work);
+    const ptrdiff_t shared = p.by_panels ? p.xis * p.v_xi : p.chunk_panels * p.xis * p.u_xi;
+    const size_t scratch = (size_t)(team * p.scratch_bytes), bytes = scratch + (size_t)shared * sizeof(fl_real);
+    p.scratch = fl_buffer_get(bytes);
+    if (!p.scratch) return FL_ENOMEM;
+    p.shared = (fl_real *)(p.scratch + scratch);
+    if (p.by_panels) {
+        fl_parallel(FL_MIN(team, p.tiles), p.tiles, make_v, &p);
+        fl_parallel(team, tasks, run_panels, &p);
+    } else {
+        const ptrdiff_t most = p.chunk_panels;
+        for (; p.first_panel < p.panels; p.first_panel += most) {
+            p.chunk_panels = FL_MIN(most, p.panels - p.first_panel);
+            p.splits = FL_MIN(p.splits, p.chunk_panels);
+            ptrdiff_t parts = p.chunk_panels * fl_ceil_div(g->k, K_BLOCK);
+            fl_parallel(FL_MIN(team, parts), parts, make_u, &p);
+            fl_parallel(team, p.blocks * p.splits, run_blocks, &p);
+        }
+    }
+    fl_buffer_put(p.scratch, bytes);
+    return FL_OK;
+}
+
+static int forward(const fl_conv *c, const void *x, const void *kernel, const void *bias, void *y, int activation, double alpha,
+                   int m) {
+    const fl_window *w = &c->window;
+    const problem g = {.x = x, .batch = c->batch, .h = w->h, .w = w->w, .k = c->channels,
+                       .weights = kernel, .w_tap = c->channels * c->filters, .w_k = c->filters, .w_n = 1,
+                       .y = y, .oh = w->oh, .ow = w->ow, .n = c->filters, .top = w->top, .left = w->left,
+                       .bias = bias, .activation = activation, .alpha = (fl_real)alpha, .isa = c->isa, .threads = c->threads};
+    return run(&g, m);
+}
+
+/* dx is the convolution of dy with the kernel turned by half a circle, padded so that it has x's size. */
+static int backward_input(const fl_conv *c, const void *dy, const void *kernel, void *dx, int m) {
+    const fl_window *w = &c->window;
+    const problem g = {.x = dy, .batch = c->batch, .h = w->oh, .w = w->ow, .k = c->filters,
+                       .weights = kernel, .w_tap = c->channels * c->filters, .w_k = 1, .w_n = c->filters, .flip = 1,
+                       .y = dx, .oh = w->h, .ow = w->w, .n = c->channels, .top = 2 - w->top, .left = 2 - w->left,
+                       .isa = c->isa, .threads = c->threads};
+    return run(&g, m);
+}
+
+int FL(winograd_f2_forward)(const fl_conv *c, const void *x, const void *kernel, const void *bias, void *y, int activation,
+                            double alpha) {
+    return forward(c, x, kernel, bias, y, activation, alpha, 2);
+}
+int FL(winograd_f4_forward)(const fl_conv *c, const void *x, const void *kernel, const void *bias, void *y, int activation,
+                            double alpha) {
+    return forward(c, x, kernel, bias, y, activation, alpha, 4);
+}
+int FL(winograd_f2_backward_input)(const fl_conv *c, const void *dy, const void *kernel, void *dx) {
+    return backward_input(c, dy, kernel, dx, 2);
+}
+int FL(winograd_f4_backward_input)(const fl_conv *c, const void *dy, const void *kernel, void *dx) {
+    return backward_input(c, dy, kernel, dx, 4);
+}

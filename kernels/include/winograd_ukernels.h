@@ -1,0 +1,29 @@
+/* Transforms of Winograd's minimal filtering for 3x3 kernels, channels side by side in the vector.
+ *
+ * Y = A^T [ (G g G^T) . (B^T d B) ] A  for an m x m tile of outputs, m = 2 or 4, with p = m + 2 points an axis.
+ * Source: A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks" (2015); interpolation points 0, +-1, inf for
+ * m = 2 and 0, +-1/sqrt 2, +-sqrt 2, inf for m = 4, which round better than the integers of the paper. */
+#ifndef FL_WINOGRAD_UKERNELS_H
+#define FL_WINOGRAD_UKERNELS_H
+
+#include "fl_types.h"
+
+enum { FL_WINOGRAD_MAX_POINTS = 6, FL_WINOGRAD_MAX_TILE = 4 };
+
+typedef struct {
+    /* v[xi * v_xi + c] = (B^T d B)[xi][c], d[i][j][c] = pixels[i * p + j][c];  v has room for whole vectors */
+    void (*input)(ptrdiff_t channels, const fl_real *const *pixels, fl_real *v, ptrdiff_t v_xi);
+    /* u[xi * u_xi + i] = (G g G^T)[xi][i], g[tap][i] = taps[tap * size + i];  size a multiple of the vector */
+    void (*weights)(ptrdiff_t size, const fl_real *taps, fl_real *u, ptrdiff_t u_xi);
+    /* y[i * m + j][c] = f( (A^T s A)[i][j][c] + bias[c] ), s[xi][c] = sums[xi * s_xi + c] */
+    void (*output)(ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, const fl_real *bias, int activation, fl_real alpha,
+                   fl_real *const *y);
+} fl_winograd_transforms;
+
+typedef struct {
+    fl_winograd_transforms f2, f4;
+} fl_winograd_ukernels;
+
+FL_DECLARE_ROWS(fl_winograd_ukernels, winograd);
+
+#endif

@@ -1,0 +1,135 @@
+/* Transforms of Winograd's minimal filtering; see winograd_ukernels.h. */
+#include "activation_ukernels.h"
+#include "vec.h"
+#include "winograd_ukernels.h"
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 8")
+
+enum { MAX_POINTS = FL_WINOGRAD_MAX_POINTS };
+
+/* The points of m = 4: +-A and +-B, with A^2 = 1/2 and B^2 = 2. */
+#define A ((fl_real)0.70710678118654752440)
+#define B ((fl_real)1.41421356237309504880)
+
+/* One axis of each transform, on vectors `step` apart, in place. */
+
+INLINE void input_axis(const int m, vreal *d, const int step) { /* B^T d */
+    vreal d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step];
+    if (m == 2) {
+        d[0] = d0 - d2;
+        d[step] = d1 + d2;
+        d[2 * step] = d2 - d1;
+        d[3 * step] = d1 - d3;
+        return;
+    }
+    vreal d4 = d[4 * step], d5 = d[5 * step];
+    vreal even_a = d4 - 2 * d2, odd_a = A * (d3 - 2 * d1), even_b = d4 - (fl_real)0.5 * d2, odd_b = B * (d3 - (fl_real)0.5 * d1);
+    d[0] = d0 - (fl_real)2.5 * d2 + d4;
+    d[step] = even_a + odd_a;
+    d[2 * step] = even_a - odd_a;
+    d[3 * step] = even_b + odd_b;
+    d[4 * step] = even_b - odd_b;
+    d[5 * step] = d1 - (fl_real)2.5 * d3 + d5;
+}
+
+INLINE void weights_axis(const int m, const vreal *g, const int g_step, vreal *u, const int step) { /* G g */
+    vreal g0 = g[0], g1 = g[g_step], g2 = g[2 * g_step];
+    u[0] = g0;
+    if (m == 2) {
+        vreal even = (fl_real)0.5 * (g0 + g2), odd = (fl_real)0.5 * g1;
+        u[step] = even + odd;
+        u[2 * step] = even - odd;
+        u[3 * step] = g2;
+        return;
+    }
+    const fl_real fa = (fl_real)(-2.0 / 3), fb = (fl_real)(1.0 / 6);
+    vreal even_a = fa * (g0 + (fl_real)0.5 * g2), odd_a = (fa * A) * g1, even_b = fb * (g0 + 2 * g2), odd_b = (fb * B) * g1;
+    u[step] = even_a + odd_a;
+    u[2 * step] = even_a - odd_a;
+    u[3 * step] = even_b + odd_b;
+    u[4 * step] = even_b - odd_b;
+    u[5 * step] = g2;
+}
+
+INLINE void output_axis(const int m, const vreal *s, const int s_step, vreal *y, const int step) { /* A^T s */
+    vreal s0 = s[0], s1 = s[s_step], s2 = s[2 * s_step], s3 = s[3 * s_step];
+    if (m == 2) {
+        y[0] = s0 + s1 + s2;
+        y[step] = s1 - s2 - s3;
+        return;
+    }
+    vreal s4 = s[4 * s_step], s5 = s[5 * s_step];
+    vreal even_a = s1 + s2, odd_a = s1 - s2, even_b = s3 + s4, odd_b = s3 - s4;
+    y[0] = s0 + even_a + even_b;
+    y[step] = A * odd_a + B * odd_b;
+    y[2 * step] = (fl_real)0.5 * even_a + 2 * even_b;
+    y[3 * step] = (fl_real)0.5 * A * odd_a + 2 * B * odd_b + s5;
+}
+
+INLINE void input(const int m, ptrdiff_t channels, const fl_real *const *pixels, fl_real *v, ptrdiff_t v_xi) {
+    const int p = m + 2;
+    for (ptrdiff_t c = 0; c < channels; c += VL) {
+        vreal d[MAX_POINTS * MAX_POINTS];
+        if (channels - c >= VL)
+            UNROLL for (int i = 0; i < p * p; i++) d[i] = vload(pixels[i] + c);
+        else
+            for (int i = 0; i < p * p; i++) d[i] = vload_part(pixels[i] + c, channels - c);
+        UNROLL for (int j = 0; j < p; j++) input_axis(m, d + j, p);
+        UNROLL for (int i = 0; i < p; i++) input_axis(m, d + i * p, 1);
+        UNROLL for (int i = 0; i < p * p; i++) vstore(v + i * v_xi + c, d[i]);
+    }
+}
+
+INLINE void weights(const int m, ptrdiff_t size, const fl_real *taps, fl_real *u, ptrdiff_t u_xi) {
+    const int p = m + 2;
+    for (ptrdiff_t at = 0; at < size; at += VL) {
+        vreal g[9], half[MAX_POINTS * 3], all[MAX_POINTS];
+        UNROLL for (int i = 0; i < 9; i++) g[i] = vload(taps + i * size + at);
+        UNROLL for (int j = 0; j < 3; j++) weights_axis(m, g + j, 3, half + j, 3);
+        UNROLL for (int i = 0; i < p; i++) {
+            weights_axis(m, half + 3 * i, 1, all, 1);
+            UNROLL for (int j = 0; j < p; j++) vstore(u + (i * p + j) * u_xi + at, all[j]);
+        }
+    }
+}
+
+INLINE void output(const int m, ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, const fl_real *bias, int activation,
+                   fl_real alpha, fl_real *const *y) {
+    const int p = m + 2;
+    for (ptrdiff_t c = 0; c < columns; c += VL) {
+        const ptrdiff_t n = columns - c;
+        vreal s[MAX_POINTS * MAX_POINTS], half[FL_WINOGRAD_MAX_TILE * MAX_POINTS], out[FL_WINOGRAD_MAX_TILE];
+        UNROLL for (int i = 0; i < p * p; i++) s[i] = vload(sums + i * s_xi + c);
+        UNROLL for (int j = 0; j < p; j++) output_axis(m, s + j, p, half + j, p);
+        vreal b = !bias ? (vreal){0} : n >= VL ? vload(bias + c) : vload_part(bias + c, n);
+        UNROLL for (int i = 0; i < m; i++) {
+            output_axis(m, half + i * p, 1, out, 1);
+            UNROLL for (int j = 0; j < m; j++) {
+                vreal r = out[j] + b;
+                if (activation == FL_RELU) r = vselect(r <= 0, (vreal){0}, r);
+                if (n >= VL) vstore(y[i * m + j] + c, r);
+                else vstore_part(y[i * m + j] + c, r, n);
+            }
+        }
+    }
+    if (activation > FL_RELU)
+        for (int i = 0; i < m * m; i++) FL_UK(activation).forward[activation](columns, y[i], y[i], alpha);
+}
+
+#define TRANSFORMS(m)                                                                                                     \
+    static void input_##m(ptrdiff_t channels, const fl_real *const *pixels, fl_real *v, ptrdiff_t v_xi) {                 \
+        input(m, channels, pixels, v, v_xi);                                                                              \
+    }                                                                                                                     \
+    static void weights_##m(ptrdiff_t size, const fl_real *taps, fl_real *u, ptrdiff_t u_xi) {                            \
+        weights(m, size, taps, u, u_xi);                                                                                  \
+    }                                                                                                                     \
+    static void output_##m(ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, const fl_real *bias, int activation,   \
+                           fl_real alpha, fl_real *const *y) {                                                            \
+        output(m, columns, sums, s_xi, bias, activation, alpha, y);                                                       \
+    }
+TRANSFORMS(2)
+TRANSFORMS(4)
+
+const fl_winograd_ukernels FL_UK(winograd) = {.f2 = {.input = input_2, .weights = weights_2, .output = output_2},
+                                              .f4 = {.input = input_4, .weights = weights_4, .output = output_4}};

@@ -1,0 +1,74 @@
+"""Which algorithm computes a convolution, and what that means for its precision."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastlayers as fl
+from fastlayers.reference.conv import conv2d as reference
+from fastlayers.shapes import conv2d_window
+
+LARGE = (56, 56, 64)
+
+
+def chosen(layer: fl.Conv2D, shape: tuple[int, int, int] = LARGE, batch: int = 8) -> str:
+    return layer.algorithm(shape, batch)["forward"]
+
+
+def test_the_algorithm_follows_the_problem() -> None:
+    assert chosen(fl.Conv2D(64, 3, padding="same")) == "winograd_f4"
+    assert chosen(fl.Conv2D(64, 3, strides=2)) == "direct"
+    assert chosen(fl.Conv2D(64, 5)) == "direct"
+    assert chosen(fl.Conv2D(64, 3, groups=64)) == "depthwise"
+    assert chosen(fl.Conv2D(64, 3, dtype="float64")) == "direct"
+    assert chosen(fl.Conv2D(8, 3), (56, 56, 3)) == "direct"
+    assert set(fl.Conv2D(64, 3).algorithm(LARGE)) == {"forward", "backward_input", "backward_weight"}
+
+
+def test_high_precision_avoids_the_large_tiles() -> None:
+    with fl.use(precision="high"):
+        assert chosen(fl.Conv2D(64, 3, padding="same")) == "winograd_f2"
+    with pytest.raises(ValueError, match=r"precision: expected one of fast, high, got 'low'"), fl.use(precision="low"):
+        pass
+
+
+def test_an_algorithm_can_be_forced() -> None:
+    for name in ("direct", "winograd_f2", "winograd_f4"):
+        layer = fl.Conv2D(5, 3, algorithm=name)
+        assert chosen(layer, (9, 9, 3)) == name
+        assert layer.get_config()["algorithm"] == name
+    with fl.use(precision="high"):
+        assert chosen(fl.Conv2D(64, 3, algorithm="winograd_f4")) == "winograd_f4", "an order stands above a setting"
+
+
+def test_an_algorithm_that_does_not_apply_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"conv2d expects algorithm to be auto, .*direct, got 'fft'"):
+        fl.Conv2D(5, 3, algorithm="fft")
+    x, kernel = np.zeros((1, 9, 9, 4), np.float32), np.zeros((5, 5, 4, 4), np.float32)
+    with pytest.raises(ValueError, match=r"'winograd_f4' does not apply to this convolution"):
+        fl.ops.conv2d(x, kernel, algorithm="winograd_f4")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "most"), [("direct", 2e-6), ("winograd_f2", 2e-6), ("winograd_f4", 8e-6)], ids=lambda v: str(v)
+)
+def test_error_relative_to_the_largest_output(algorithm: str, most: float) -> None:
+    """Norm-wise, against float64: two to four times direct sums' error for F4, with inputs of a wide range as well."""
+    rng = np.random.default_rng(0)
+    kernel = rng.standard_normal((3, 3, 128, 64)).astype(np.float32)
+    window = conv2d_window("test", (24, 24, 128), 3, padding="same")
+    for x in (rng.standard_normal((1, 24, 24, 128)), np.exp(2 * rng.standard_normal((1, 24, 24, 128)))):
+        x = x.astype(np.float32)
+        y = fl.ops.conv2d(x, kernel, padding="same", algorithm=algorithm)
+        exact = reference(x.astype(float), kernel.astype(float), None, window, 1, "channels_last", "linear", 0.0)
+        assert abs(y - exact).max() <= most * abs(exact).max()
+
+
+def test_an_infinity_stays_within_its_windows_in_direct_sums() -> None:
+    """Winograd's tiles spread it over a tile as NaN: the price of "fast", and why there is "high"."""
+    x, kernel = np.ones((1, 12, 12, 16), np.float32), np.ones((3, 3, 16, 16), np.float32)
+    x[0, 0, 0, 0] = np.inf
+    y = fl.ops.conv2d(x, kernel, algorithm="direct")
+    assert np.isinf(y[0, 0, 0]).all()
+    assert np.isfinite(np.delete(y.reshape(-1, 16), 0, axis=0)).all()
