@@ -74,6 +74,15 @@ cdef inline int argmax_type(fl_window w) noexcept:
     return cnp.NPY_UINT8 if w.kh * w.kw <= 256 else cnp.NPY_INT32
 
 
+cdef cnp.ndarray tap_numbers(argmax, fl_window w):
+    """A contiguous argmax."""
+    cdef int typenum = argmax_type(w)
+    if not cnp.PyArray_Check(argmax) or cnp.PyArray_TYPE(<cnp.ndarray> argmax) != typenum:
+        raise TypeError(f"argmax: expected an array of {'uint8' if typenum == cnp.NPY_UINT8 else 'int32'} "
+                        f"for a window of {w.kh} x {w.kw}, got {getattr(argmax, 'dtype', type(argmax).__name__)}")
+    return contiguous(argmax, typenum, "argmax")
+
+
 def max_pool2d(x, window, str data_format, bint with_argmax, int isa, int threads):
     """(y, argmax or None); see fastlayers.reference.pool.max_pool2d."""
     cdef int typenum = dtype_of(x), status
@@ -96,7 +105,7 @@ def max_pool2d_backward(dy, argmax, window, str data_format, int isa, int thread
     cdef int typenum = dtype_of(dy), status
     cdef fl_pool pool = pool_of(window, data_format, isa, threads)
     cdef fl_window w = pool.window
-    cdef cnp.ndarray dys = contiguous(dy, typenum, "dy"), taps = contiguous(argmax, argmax_type(w), "argmax"), dx
+    cdef cnp.ndarray dys = contiguous(dy, typenum, "dy"), taps = tap_numbers(argmax, w), dx
     measure(&pool, dys, "dy", w.oh, w.ow)
     if not cnp.PyArray_SAMESHAPE(dys, taps):
         raise ValueError(f"argmax: expected the shape of dy, {dy.shape}, got {argmax.shape}")

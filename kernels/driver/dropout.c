@@ -8,7 +8,6 @@
 static const fl_dropout_ukernels *const tables[] = {FL_ISA_ROWS(dropout)};
 
 enum { PHILOX_OPERATIONS = 40 }; /* an element */
-_Static_assert(FL_BLOCK_ELEMENTS % FL_DROPOUT_CHUNK == 0, "a block begins at a multiple of the chunk");
 
 typedef struct {
     fl_dropout_mask mask;

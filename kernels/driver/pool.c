@@ -5,7 +5,7 @@
 
 enum {
     MIN_IMAGES = 4,
-    MAX_FEW = 20 / sizeof(fl_real), /* channels; with more, a vector per pixel is full enough */
+    MAX_FEW = 28 / sizeof(fl_real), /* channels; with more, a vector per pixel is full enough */
 };
 
 static const fl_pool_ukernels *const ukernels[] = {FL_ISA_ROWS(pool)};

@@ -4,8 +4,6 @@
 
 #include "fl_types.h"
 
-enum { FL_DROPOUT_CHUNK = 256 }; /* elements whose random words are drawn at once */
-
 /* u of element i is the top 24 bits of Philox2x32-10 of the block (i mod 2^32, i / 2^32 xor high) under key; it is kept
  * when u >= dropped, in units of 2^-24. */
 typedef struct {
@@ -13,7 +11,7 @@ typedef struct {
 } fl_dropout_mask;
 
 typedef struct {
-    /* y[i] = kept(first + i) ? x[i] * scale : 0; first is a multiple of FL_DROPOUT_CHUNK */
+    /* y[i] = kept(first + i) ? x[i] * scale : 0; first is a multiple of the vector length */
     void (*forward)(ptrdiff_t n, uint64_t first, fl_dropout_mask, fl_real scale, const fl_real *x, fl_real *y);
 } fl_dropout_ukernels;
 

@@ -2,19 +2,54 @@
 #ifndef FL_VARRAY_H
 #define FL_VARRAY_H
 
+#if FL_VECTOR_BYTES == 64 && defined(__AVX512F__)
+#define FL_MASKED_AVX512
+#include <immintrin.h>
+#elif FL_VECTOR_BYTES == 32 && defined(__AVX2__)
+#define FL_MASKED_AVX2
+#include <immintrin.h>
+#endif
+
 #include "vmath.h"
 
+static const fl_int fl_lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+/* All ones in the first n lanes, zero in the others; n < VL */
+FL_INLINE vint vfirst_lanes(ptrdiff_t n) {
+    vint lanes;
+    memcpy(&lanes, fl_lanes, sizeof lanes);
+    return (vint)(lanes < (fl_int)n);
+}
+
+/* Partial vectors as one masked instruction where there is one: rows of a softmax are often shorter than a vector. */
+#if defined(FL_MASKED_AVX512) && defined(FL_DOUBLE)
+FL_INLINE vreal vload_first(const fl_real *p, ptrdiff_t n) { return (vreal)_mm512_maskz_loadu_pd((__mmask8)((1 << n) - 1), p); }
+FL_INLINE void vstore_first(fl_real *p, vreal v, ptrdiff_t n) { _mm512_mask_storeu_pd(p, (__mmask8)((1 << n) - 1), (__m512d)v); }
+#elif defined(FL_MASKED_AVX512)
+FL_INLINE vreal vload_first(const fl_real *p, ptrdiff_t n) { return (vreal)_mm512_maskz_loadu_ps((__mmask16)((1 << n) - 1), p); }
+FL_INLINE void vstore_first(fl_real *p, vreal v, ptrdiff_t n) { _mm512_mask_storeu_ps(p, (__mmask16)((1 << n) - 1), (__m512)v); }
+#elif defined(FL_MASKED_AVX2) && defined(FL_DOUBLE)
+FL_INLINE vreal vload_first(const fl_real *p, ptrdiff_t n) { return (vreal)_mm256_maskload_pd(p, (__m256i)vfirst_lanes(n)); }
+FL_INLINE void vstore_first(fl_real *p, vreal v, ptrdiff_t n) { _mm256_maskstore_pd(p, (__m256i)vfirst_lanes(n), (__m256d)v); }
+#elif defined(FL_MASKED_AVX2)
+FL_INLINE vreal vload_first(const fl_real *p, ptrdiff_t n) { return (vreal)_mm256_maskload_ps(p, (__m256i)vfirst_lanes(n)); }
+FL_INLINE void vstore_first(fl_real *p, vreal v, ptrdiff_t n) { _mm256_maskstore_ps(p, (__m256i)vfirst_lanes(n), (__m256)v); }
+#else
+FL_INLINE vreal vload_first(const fl_real *p, ptrdiff_t n) { return vload_part(p, n); }
+FL_INLINE void vstore_first(fl_real *p, vreal v, ptrdiff_t n) { vstore_part(p, v, n); }
+#endif
+
 /* The next vector of an array with n > 0 elements left; zero in the lanes beyond. */
-FL_INLINE vreal vload_next(const fl_real *p, ptrdiff_t n) { return n >= VL ? vload(p) : vload_part(p, n); }
+FL_INLINE vreal vload_next(const fl_real *p, ptrdiff_t n) { return n >= VL ? vload(p) : vload_first(p, n); }
 FL_INLINE void vstore_next(fl_real *p, vreal v, ptrdiff_t n) {
     if (n >= VL) vstore(p, v);
-    else vstore_part(p, v, n);
+    else vstore_first(p, v, n);
 }
 
 FL_INLINE vreal vzero_where(vint mask, vreal x) { return (vreal)((vint)x & ~mask); }
 
 /* v with zero in the lanes from n on */
-FL_INLINE vreal vkeep(vreal v, ptrdiff_t n) { return n >= VL ? v : vload_part((const fl_real *)&v, n); }
+FL_INLINE vreal vkeep(vreal v, ptrdiff_t n) { return n >= VL ? v : (vreal)((vint)v & vfirst_lanes(n)); }
 
 /* A sum of vectors, in double: as many vectors of doubles as one of fl_real makes. */
 enum { FL_WIDE = sizeof(double) / sizeof(fl_real) };
@@ -40,37 +75,59 @@ FL_INLINE void vadd_product(vwide *sum, vreal a, vreal b) {
     for (int i = 0; i < FL_WIDE; i++) sum->part[i] += wide_a.part[i] * wide_b.part[i];
 }
 FL_INLINE double vtotal(vwide sum) {
-    double total = 0;
-    for (int i = 1; i < FL_WIDE; i++) sum.part[0] += sum.part[i];
-    for (size_t lane = 0; lane < FL_VECTOR_BYTES / sizeof total; lane++) total += sum.part[0][lane];
-    return total;
+    typedef double pair __attribute__((vector_size(16)));
+    pair pairs[sizeof sum / sizeof(pair)], total = {0};
+    memcpy(pairs, &sum, sizeof sum);
+    for (size_t i = 0; i < sizeof sum / sizeof(pair); i++) total += pairs[i];
+    return total[0] + total[1];
 }
 
 /* ---- rows ---- */
 
-/* The largest of n > 0 elements; one of them, or NaN, where there are NaNs. */
+enum { FL_RUN = 8 }; /* vectors that are added in fl_real before their sum goes into one in double */
+
+/* The largest of n > 0 elements; where there are NaNs, NaN or any of the others. */
 FL_INLINE fl_real row_maximum(ptrdiff_t n, const fl_real *x) {
-    fl_real largest = x[0];
-    if (n < VL) {
-        for (ptrdiff_t i = 1; i < n; i++) largest = x[i] > largest ? x[i] : largest;
-        return largest;
+    typedef fl_real part __attribute__((vector_size(16)));
+    vreal best = vsplat(x[0]);
+    for (ptrdiff_t i = 0; i < n; i += VL) {
+        vreal v = vload_next(x + i, n - i);
+        best = vmax(n - i >= VL ? v : vselect(vfirst_lanes(n - i), v, best), best);
     }
-    vreal best = vload(x);
-    for (ptrdiff_t i = VL; i < n; i += VL) {
-        vreal v = vload(x + FL_MIN(i, n - VL)); /* the last vector overlaps the one before */
-        best = vselect((vint)(v > best), v, best);
-    }
-    for (ptrdiff_t lane = 0; lane < VL; lane++) largest = best[lane] > largest ? best[lane] : largest;
+    part parts[sizeof best / sizeof(part)];
+    memcpy(parts, &best, sizeof best);
+    for (size_t i = 1; i < sizeof best / sizeof(part); i++)
+        for (size_t lane = 0; lane < sizeof(part) / sizeof(fl_real); lane++)
+            parts[0][lane] = parts[i][lane] > parts[0][lane] ? parts[i][lane] : parts[0][lane];
+    fl_real largest = parts[0][0];
+    for (size_t lane = 1; lane < sizeof(part) / sizeof(fl_real); lane++)
+        largest = parts[0][lane] > largest ? parts[0][lane] : largest;
     return largest;
 }
 
 /* y = exp(x - shift); returns the sum of y */
 FL_INLINE double row_exp(ptrdiff_t n, const fl_real *x, fl_real shift, fl_real *y) {
     vwide sum = {0};
-    for (ptrdiff_t i = 0; i < n; i += VL) {
-        vreal e = vexp(vload_next(x + i, n - i) - shift);
-        vstore_next(y + i, e, n - i);
-        vadd(&sum, vkeep(e, n - i));
+    for (ptrdiff_t begin = 0; begin < n; begin += FL_RUN * VL) {
+        vreal run = {0};
+        for (ptrdiff_t i = begin; i < FL_MIN(begin + FL_RUN * VL, n); i += VL) {
+            vreal e = vexp(vload_next(x + i, n - i) - shift);
+            vstore_next(y + i, e, n - i);
+            run += vkeep(e, n - i);
+        }
+        vadd(&sum, run);
+    }
+    return vtotal(sum);
+}
+
+/* sum of a b */
+FL_INLINE double row_dot(ptrdiff_t n, const fl_real *a, const fl_real *b) {
+    vwide sum = {0};
+    for (ptrdiff_t begin = 0; begin < n; begin += FL_RUN * VL) {
+        vreal run = {0};
+        for (ptrdiff_t i = begin; i < FL_MIN(begin + FL_RUN * VL, n); i += VL)
+            run += vload_next(a + i, n - i) * vload_next(b + i, n - i);
+        vadd(&sum, run);
     }
     return vtotal(sum);
 }

@@ -1,6 +1,7 @@
 /* Elementary functions on vectors, without tables or branches, for every dtype and instruction set.
  *
- * Unless a line says otherwise: NaN gives NaN, infinities and denormal results are right, and the error is below 2 ulp.
+ * NaN gives NaN, infinities and denormal results are right.  Measured errors in both dtypes: exp, log, log1p 1.1 ulp, expm1,
+ * sigmoid and tanh 2.5 ulp, the normal distribution's tail about 4 ulp, however far out.
  * The polynomials are minimax fits (Remez in 50 digits, coefficients then rounded); "fit" is their own relative error. */
 #ifndef FL_VMATH_H
 #define FL_VMATH_H
@@ -18,9 +19,12 @@ typedef uint64_t fl_uint;
 #define FL_LN2_HI 0x1.62e42feep-1            /* 32 bits, so that n * LN2_HI is exact */
 #define FL_LN2_LO 0x1.a39ef35793c76p-33
 #define FL_EXP_LOW (-760.0) /* even 760 exp(-760) is 0 */
-#define FL_EXP_HIGH 710.0   /* exp of it is infinite */
+#define FL_RAISE 512        /* 2^RAISE exp(EXP_LOW) is a normal number */
+#define FL_LOWER 0x1p-512
 #define FL_EXPM1_LOW (-40.0)
+#define FL_EXPM1_HIGH 709.0
 #define FL_SQRT __builtin_sqrt
+#define FL_FMA __builtin_fma
 #define FL_CDF_HIGH 39.0 /* x Phi(-x) is 0 */
 #define FL_CDF_MIDDLE 2.9
 #else
@@ -32,33 +36,37 @@ typedef uint32_t fl_uint;
 #define FL_LN2_HI 0x1.62e4p-1f /* 15 bits */
 #define FL_LN2_LO 0x1.7f7d1cp-20f
 #define FL_EXP_LOW (-110.0f)
-#define FL_EXP_HIGH 89.0f
+#define FL_RAISE 64
+#define FL_LOWER 0x1p-64f
 #define FL_EXPM1_LOW (-20.0f)
+#define FL_EXPM1_HIGH 88.0f
 #define FL_SQRT __builtin_sqrtf
+#define FL_FMA __builtin_fmaf
 #define FL_CDF_HIGH 14.6f
 #define FL_CDF_MIDDLE 2.25f
 #endif
 
 typedef fl_uint vuint __attribute__((vector_size(FL_VECTOR_BYTES)));
 
-#define FL_ONE_BITS ((fl_int)FL_BIAS << FL_MANTISSA_BITS)
+#define FL_ONE_BITS ((fl_uint)FL_BIAS << FL_MANTISSA_BITS)
 #define FL_SIGN_BIT ((fl_uint)1 << (8 * sizeof(fl_uint) - 1))
 #define FL_LOG2E ((fl_real)1.44269504088896340736)
 #define FL_INV_SQRT_2PI ((fl_real)0.398942280401432677940)
 
 FL_INLINE vreal vabs(vreal x) { return (vreal)((vuint)x & ~FL_SIGN_BIT); }
 FL_INLINE vreal vcopysign(vreal x, vreal sign) { return (vreal)(((vuint)x & ~FL_SIGN_BIT) | ((vuint)sign & FL_SIGN_BIT)); }
-FL_INLINE vreal vat_least(vreal x, fl_real bound) { return vselect((vint)(x < bound), vsplat(bound), x); } /* NaN stays */
-FL_INLINE vreal vat_most(vreal x, fl_real bound) { return vselect((vint)(x > bound), vsplat(bound), x); }
+
+/* b where either is NaN */
+FL_INLINE vreal vmax(vreal a, vreal b) { return vselect((vint)(a > b), a, b); }
+FL_INLINE vreal vmin(vreal a, vreal b) { return vselect((vint)(a < b), a, b); }
+FL_INLINE vreal vat_least(vreal x, fl_real bound) { return vmax(vsplat(bound), x); }
+FL_INLINE vreal vat_most(vreal x, fl_real bound) { return vmin(vsplat(bound), x); }
+
 FL_INLINE vreal vsqrt(vreal x) { /* gcc makes one instruction of the loop */
     vreal root;
     for (ptrdiff_t lane = 0; lane < VL; lane++) root[lane] = FL_SQRT(x[lane]);
     return root;
 }
-FL_INLINE vreal vround(vreal x) { return (x + FL_ROUNDER) - FL_ROUNDER; }
-
-/* 2^n for a whole n whose power is a normal number */
-FL_INLINE vreal vpow2(vreal n) { return (vreal)(((vint)((vuint)(n + FL_ROUNDER) << FL_MANTISSA_BITS)) + FL_ONE_BITS); }
 
 /* sum of c[k] x^k, the even and the odd powers as two independent chains */
 FL_INLINE vreal vpoly(vreal x, const fl_real *c, int degree) {
@@ -83,39 +91,35 @@ static const fl_real fl_exp_q[] = {0.5f, 0.16666539013385773f, 0.041666608303785
 #endif
 
 typedef struct {
-    vreal n, expm1_r;
+    vuint n; /* the whole number n in the low bits, up to the mantissa's */
+    vreal expm1_r;
 } vexp_parts;
 
 /* exp(x - low) = 2^n (1 + expm1_r); `low`, small beside x, carries what x could not hold */
 FL_INLINE vexp_parts vexp_reduce(vreal x, vreal low) {
-    vreal n = vround((x - low) * FL_LOG2E);
+    vreal shifted = x * FL_LOG2E + FL_ROUNDER, n = shifted - FL_ROUNDER;
     vreal r = (x - n * FL_LN2_HI) - n * FL_LN2_LO - low;
-    return (vexp_parts){n, r + r * r * vpoly(r, fl_exp_q, FL_EXP_DEGREE)};
+    return (vexp_parts){(vuint)shifted, r + r * r * vpoly(r, fl_exp_q, FL_EXP_DEGREE)};
 }
 
-/* A number value * scale that may be too small for the dtype.  Factors that make it larger go to `value` first; then the
- * product is rounded once, also where it is denormal. */
-typedef struct {
-    vreal value, scale;
-} vscaled;
+/* 2^(n + by), which must be a normal number */
+FL_INLINE vreal vpow2(vuint n, int by) { return (vreal)((n << FL_MANTISSA_BITS) + ((fl_uint)(FL_BIAS + by) << FL_MANTISSA_BITS)); }
 
-FL_INLINE vreal vproduct(vscaled x) { return x.value * x.scale; }
-
-/* exp(x - low), EXP_LOW <= x <= EXP_HIGH; 2^n in two factors, each of them a normal number */
-FL_INLINE vscaled vexp_scaled(vreal x, vreal low) {
+/* 2^RAISE exp(x - low), EXP_LOW <= x <= 0: large enough that no bits are lost before the last multiplication, by LOWER */
+FL_INLINE vreal vexp_raised(vreal x, vreal low) {
     vexp_parts e = vexp_reduce(x, low);
-    vreal half = vround(e.n * (fl_real)0.5);
-    return (vscaled){(1 + e.expm1_r) * vpow2(half), vpow2(e.n - half)};
+    vreal scale = vpow2(e.n, FL_RAISE);
+    return scale * e.expm1_r + scale;
 }
 
-FL_INLINE vreal vexp(vreal x) {
-    return vproduct(vexp_scaled(vat_most(vat_least(x, FL_EXP_LOW), FL_EXP_HIGH), vsplat(0)));
-}
+/* exp x for x <= 0 */
+FL_INLINE vreal vexp(vreal x) { return vexp_raised(vat_least(x, FL_EXP_LOW), vsplat(0)) * FL_LOWER; }
 
+/* exp(x) - 1 for x <= EXPM1_HIGH */
 FL_INLINE vreal vexpm1(vreal x) {
-    vexp_parts e = vexp_reduce(vat_most(vat_least(x, FL_EXPM1_LOW), FL_EXP_HIGH), vsplat(0));
-    vreal half = vpow2(e.n - 1); /* 2^n itself may overflow where the result does not */
-    return 2 * (half * e.expm1_r + (half - (fl_real)0.5));
+    vexp_parts e = vexp_reduce(vat_least(x, FL_EXPM1_LOW), vsplat(0));
+    vreal scale = vpow2(e.n, 0);
+    return scale * e.expm1_r + (scale - 1);
 }
 
 /* ---- log: u = 2^k m, m in [sqrt(1/2), sqrt(2)), f = m - 1, s = f / (2 + f): log m = 2s + s R(s^2) ---- */
@@ -131,7 +135,7 @@ static const fl_real fl_log_r[] = {0.6666677594184875f, 0.39977550506591797f, 0.
 
 /* log(u + c) for a positive, finite, normal u and |c| <= ulp(u); NaN is not preserved */
 FL_INLINE vreal vlog_sum(vreal u, vreal c) {
-    vuint bits = (vuint)u + (fl_uint)(FL_ONE_BITS - FL_SQRT_HALF_BITS);
+    vuint bits = (vuint)u + (FL_ONE_BITS - (fl_uint)FL_SQRT_HALF_BITS);
     vuint biased_k = bits >> FL_MANTISSA_BITS;
     vreal k = (vreal)(biased_k + (vuint)vsplat(FL_ROUNDER)) - (FL_ROUNDER + FL_BIAS);
     vreal pow2_minus_k = (vreal)((2 * FL_BIAS - biased_k) << FL_MANTISSA_BITS);
@@ -185,16 +189,31 @@ static const fl_real fl_cdf_p[] = {
 #endif
 
 typedef struct {
-    vscaled gauss; /* exp(-a^2/2) */
-    vreal ratio;   /* Phi(-a) / gauss */
+    vreal raised_gauss; /* 2^RAISE exp(-a^2/2) */
+    vreal ratio;        /* Phi(-a) / exp(-a^2/2) */
 } vnormal;
+
+typedef struct {
+    vreal high, low;
+} vpair;
+
+/* a^2 as a sum, exact or nearly so */
+FL_INLINE vpair vsquare(vreal a) {
+#if defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)
+    vreal high = a * a, low;
+    for (ptrdiff_t lane = 0; lane < VL; lane++) low[lane] = FL_FMA(a[lane], a[lane], -high[lane]); /* as for vsqrt */
+    return (vpair){high, low};
+#else
+    vreal half = (vreal)((vuint)a >> (FL_MANTISSA_BITS / 2 + 1) << (FL_MANTISSA_BITS / 2 + 1));
+    return (vpair){half * half, (a - half) * (a + half)};
+#endif
+}
 
 /* 0 <= a <= CDF_HIGH */
 FL_INLINE vnormal vnormal_tail(vreal a) {
-    vreal high = (vreal)((vuint)a >> (FL_MANTISSA_BITS / 2 + 1) << (FL_MANTISSA_BITS / 2 + 1)); /* high^2 is exact */
-    vreal low = (a - high) * (a + high);
+    vpair square = vsquare(a);
     vreal w = 1 / (a + FL_CDF_MIDDLE);
-    return (vnormal){vexp_scaled((fl_real)-0.5 * high * high, (fl_real)0.5 * low),
+    return (vnormal){vexp_raised((fl_real)-0.5 * square.high, (fl_real)0.5 * square.low),
                      w * vpoly((a - FL_CDF_MIDDLE) * w, fl_cdf_p, FL_CDF_DEGREE)};
 }
 

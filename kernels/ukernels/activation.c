@@ -33,46 +33,43 @@ FL_INLINE vreal sigmoid_backward(vreal dy, vreal y, fl_real alpha) { (void)alpha
 FL_INLINE vreal hyperbolic_tangent(vreal x, fl_real alpha) { (void)alpha; return vtanh(x); }
 FL_INLINE vreal hyperbolic_tangent_backward(vreal dy, vreal y, fl_real alpha) { (void)alpha; return dy * ((1 - y) * (1 + y)); }
 
+FL_INLINE vreal positive_part(vreal x) { return vzero_where((vint)(x < 0), x); }
+
 FL_INLINE vreal softplus(vreal x, fl_real alpha) { /* max(x, 0) + log(1 + exp(-|x|)) */
     (void)alpha;
-    return vzero_where((vint)(x < 0), x) + vlog1p(vexp(-vabs(x)));
+    return positive_part(x) + vlog1p(vexp(-vabs(x)));
 }
-FL_INLINE vreal softplus_backward(vreal dy, vreal y, fl_real alpha) { (void)alpha; return dy * -vexpm1(-y); }
-
-/* gelu and silu are x F(x) with F(-x) = 1 - F(x).  With a = |x| and the tail t = F(-a), their slope is 1 - d for x >= 0 and
- * d for x < 0, where d = F(-a) - a F'(a). */
-FL_INLINE vreal times_slope(vreal dy, vreal x, vscaled d) {
-    return vselect((vint)(x >= 0), dy * (1 - vproduct(d)), vproduct((vscaled){dy * d.value, d.scale}));
+FL_INLINE vreal softplus_backward(vreal dy, vreal y, fl_real alpha) {
+    (void)alpha;
+    return dy * -vexpm1(vat_most(-y, FL_EXPM1_HIGH));
 }
 
-FL_INLINE vreal gelu(vreal x, fl_real alpha) { /* x Phi(x) */
+/* gelu and silu are x F(x) with F(-x) = 1 - F(x).  With a = |x| that is max(x, 0) - a F(-a), accurate on both sides; the
+ * slope is 1 - d for x >= 0 and d for x < 0, where d = F(-a) - a F'(a). */
+FL_INLINE vreal times_slope(vreal dy, vreal x, vreal d) { return dy * vselect((vint)(x >= 0), 1 - d, d); }
+
+FL_INLINE vreal gelu(vreal x, fl_real alpha) { /* F = Phi */
     (void)alpha;
     vreal a = vat_most(vabs(x), FL_CDF_HIGH);
     vnormal tail = vnormal_tail(a);
-    vscaled phi = {tail.gauss.value * tail.ratio, tail.gauss.scale};
-    vscaled left = {-a * phi.value, phi.scale};
-    return vselect((vint)(x >= 0), x * (1 - vproduct(phi)), vproduct(left));
+    return positive_part(x) - a * tail.ratio * tail.raised_gauss * FL_LOWER;
 }
 FL_INLINE vreal gelu_backward(vreal dy, vreal x, fl_real alpha) {
     (void)alpha;
     vreal a = vat_most(vabs(x), FL_CDF_HIGH);
     vnormal tail = vnormal_tail(a);
-    return times_slope(dy, x, (vscaled){tail.gauss.value * (tail.ratio - a * FL_INV_SQRT_2PI), tail.gauss.scale});
+    return times_slope(dy, x, (tail.ratio - a * FL_INV_SQRT_2PI) * tail.raised_gauss * FL_LOWER);
 }
 
-FL_INLINE vreal silu(vreal x, fl_real alpha) { /* x / (1 + e), for x < 0  x e / (1 + e), e = exp(-|x|) */
+FL_INLINE vreal silu(vreal x, fl_real alpha) { /* F(-a) = e / (1 + e), e = exp(-a) */
     (void)alpha;
-    vreal a = vat_most(vabs(x), -FL_EXP_LOW);
-    vscaled e = vexp_scaled(-a, vsplat(0));
-    vint right = (vint)(x >= 0);
-    return vselect(right, x, -a * e.value) / (1 + vproduct(e)) * vselect(right, vsplat(1), e.scale);
+    vreal a = vat_most(vabs(x), -FL_EXP_LOW), raised_e = vexp_raised(-a, vsplat(0));
+    return positive_part(x) - a * raised_e / (1 + raised_e * FL_LOWER) * FL_LOWER;
 }
 FL_INLINE vreal silu_backward(vreal dy, vreal x, fl_real alpha) { /* d = e (1 + e - a) / (1 + e)^2 */
     (void)alpha;
-    vreal a = vat_most(vabs(x), -FL_EXP_LOW);
-    vscaled e = vexp_scaled(-a, vsplat(0));
-    vreal one_e = 1 + vproduct(e);
-    return times_slope(dy, x, (vscaled){e.value * (one_e - a) / (one_e * one_e), e.scale});
+    vreal a = vat_most(vabs(x), -FL_EXP_LOW), e = vexp_raised(-a, vsplat(0)) * FL_LOWER;
+    return times_slope(dy, x, e * (1 + e - a) / ((1 + e) * (1 + e)));
 }
 
 #define LOOPS(name)                                                                                  \

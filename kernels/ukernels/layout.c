@@ -25,6 +25,12 @@
 #define INTERLEAVE INTERLEAVE_16
 #endif
 
+#ifdef __clang__
+#define SHUFFLE(a, b, ints, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ints, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
+#endif
+
 enum { BYTE_LANES = 16 };
 typedef uint8_t vbytes __attribute__((vector_size(16)));
 
@@ -35,8 +41,8 @@ static inline void transpose_tile(const fl_real *x, ptrdiff_t x_stride, fl_real 
     for (int step = 1; step < LANES; step *= 2) {
 #pragma GCC unroll 8
         for (int i = 0; i < LANES / 2; i++) {
-            shuffled[2 * i] = __builtin_shuffle(row[i], row[LANES / 2 + i], (vint){INTERLEAVE(LANES, 0)});
-            shuffled[2 * i + 1] = __builtin_shuffle(row[i], row[LANES / 2 + i], (vint){INTERLEAVE(LANES, LANES / 2)});
+            shuffled[2 * i] = SHUFFLE(row[i], row[LANES / 2 + i], vint, INTERLEAVE(LANES, 0));
+            shuffled[2 * i + 1] = SHUFFLE(row[i], row[LANES / 2 + i], vint, INTERLEAVE(LANES, LANES / 2));
         }
 #pragma GCC unroll 16
         for (int i = 0; i < LANES; i++) row[i] = shuffled[i];
@@ -51,8 +57,8 @@ static inline void transpose_byte_tile(const uint8_t *x, ptrdiff_t x_stride, uin
     for (int step = 1; step < BYTE_LANES; step *= 2) {
 #pragma GCC unroll 8
         for (int i = 0; i < BYTE_LANES / 2; i++) {
-            shuffled[2 * i] = __builtin_shuffle(row[i], row[BYTE_LANES / 2 + i], (vbytes){INTERLEAVE_16(16, 0)});
-            shuffled[2 * i + 1] = __builtin_shuffle(row[i], row[BYTE_LANES / 2 + i], (vbytes){INTERLEAVE_16(16, 8)});
+            shuffled[2 * i] = SHUFFLE(row[i], row[BYTE_LANES / 2 + i], vbytes, INTERLEAVE_16(16, 0));
+            shuffled[2 * i + 1] = SHUFFLE(row[i], row[BYTE_LANES / 2 + i], vbytes, INTERLEAVE_16(16, 8));
         }
 #pragma GCC unroll 16
         for (int i = 0; i < BYTE_LANES; i++) row[i] = shuffled[i];

@@ -10,15 +10,9 @@ static void forward(ptrdiff_t rows, ptrdiff_t columns, const fl_real *x, fl_real
     }
 }
 
-FL_INLINE double dot(ptrdiff_t n, const fl_real *a, const fl_real *b) {
-    vwide sum = {0};
-    for (ptrdiff_t i = 0; i < n; i += VL) vadd_product(&sum, vload_next(a + i, n - i), vload_next(b + i, n - i));
-    return vtotal(sum);
-}
-
 static void backward(ptrdiff_t rows, ptrdiff_t columns, const fl_real *dy, const fl_real *y, fl_real *dx) {
     for (ptrdiff_t row = 0; row < rows; row++, dy += columns, y += columns, dx += columns) {
-        fl_real mean = (fl_real)dot(columns, dy, y);
+        fl_real mean = (fl_real)row_dot(columns, dy, y);
         for (ptrdiff_t i = 0; i < columns; i += VL) {
             ptrdiff_t left = columns - i;
             vstore_next(dx + i, vload_next(y + i, left) * (vload_next(dy + i, left) - mean), left);
