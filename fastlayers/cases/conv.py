@@ -9,7 +9,7 @@ import numpy as np
 
 from fastlayers._kernels import conv as kernels
 from fastlayers.cases import winograd
-from fastlayers.cases.activation import ALPHA, EXACT, NAMES, always, through
+from fastlayers.cases.activation import ALPHA, EXACT, NAMES, through
 from fastlayers.cases.table import Arguments, Array, Data, OpCases, Rng, size, sometimes
 from fastlayers.reference import conv as reference
 from fastlayers.shapes import Padding, Window2D, conv2d_window, output_shape
@@ -83,6 +83,8 @@ ROWS = {
     "winograd f4": ConvCase(1, 9, 6, 5, 3, (3, 3), padding=((0, 3), (4, 1)), algorithm="winograd_f4"),
     "winograd f2": ConvCase(3, 5, 7, 18, 9, (3, 3), activation="silu", algorithm="winograd_f2"),
     "winograd few tiles": ConvCase(1, 7, 7, 150, 140, (3, 3), padding="same", algorithm="winograd_f4"),
+    "winograd many tiles": ConvCase(2, 41, 40, 3, 5, (3, 3), padding="same", algorithm="winograd_f4"),
+    "winograd wide": ConvCase(1, 41, 40, 130, 100, (3, 3), padding="same", bias=False, algorithm="winograd_f4"),
     "winograd channels first": ConvCase(
         2, 12, 11, 16, 20, (3, 3), padding=1, data_format="channels_first", algorithm="winograd_f4"
     ),
@@ -198,10 +200,15 @@ def in_format(x: Array, data_format: str) -> Array:
 
 
 def weight_bounds(args: Arguments, results: list[Any], eps: float) -> list[Any]:
-    x, dy, window, *rest, _ = args
+    x, dy, window, *rest, algorithm = args
     terms = x.shape[0] * window.oh * window.ow
     positive = reference.conv2d_backward_weight(abs(x), abs(dy), window, *rest)
-    return [None if p is None else (terms + 1) * eps * p for p in positive]
+    errors = [None if p is None else (terms + 1) * eps * p for p in positive]
+    groups, data_format, _ = rest
+    if tile_of("backward_weight", (x, results[0]), window, groups, data_format, algorithm, eps) == 4:
+        images = (plain(x, data_format), plain(dy, data_format))
+        errors[0] = errors[0] + winograd.weight_bound(*images, window.top, window.left, eps)
+    return errors
 
 
 def _abs(x: Array | None) -> Array | None:
@@ -224,5 +231,5 @@ def draw_linear(rng: Rng) -> ConvCase:
 TABLE = {
     "conv2d": OpCases(ROWS, draw, arguments, ("y",), bounds, exact),
     "conv2d_backward_input": OpCases(ROWS, draw_linear, input_arguments, ("dx",), input_bounds, sums_directly),
-    "conv2d_backward_weight": OpCases(ROWS, draw_linear, weight_arguments, ("dkernel", "dbias"), weight_bounds, always),
+    "conv2d_backward_weight": OpCases(ROWS, draw_linear, weight_arguments, ("dkernel", "dbias"), weight_bounds, sums_directly),
 }

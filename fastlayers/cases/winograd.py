@@ -18,22 +18,23 @@ from fastlayers.cases.table import Array
 TRANSFORMS = 40  # operations of all transforms on the way of one number, generously
 
 
-def _polynomials(points: tuple[float, ...], m: int) -> tuple[Array, Array, Array]:
-    """|Aᵀ|, |Bᵀ| and |G| of Toom and Cook's construction for 3 taps, m outputs and these points beside infinity."""
+def _polynomials(points: tuple[float, ...], m: int, taps: int) -> tuple[Array, Array, Array]:
+    """|Aᵀ|, |Bᵀ| and |G| of Toom and Cook's construction for m outputs and these points beside infinity."""
     count = len(points)
-    A, B, G = np.zeros((m, count + 1)), np.zeros((count + 1, count + 1)), np.zeros((3, count + 1))
+    A, B, G = np.zeros((m, count + 1)), np.zeros((count + 1, count + 1)), np.zeros((taps, count + 1))
     for i, point in enumerate(points):
         others = [other for other in points if other != point]
         A[:, i] = point ** np.arange(m)
         B[i, :count] = np.poly(others)[::-1]
-        G[:, i] = point ** np.arange(3) / math.prod(point - other for other in others)
+        G[:, i] = point ** np.arange(taps) / math.prod(point - other for other in others)
     A[-1, -1] = G[-1, -1] = 1
     B[-1] = np.poly(points)[::-1]
     return abs(A), abs(B), abs(G.T)
 
 
 HALF, TWO = math.sqrt(0.5), math.sqrt(2.0)
-MATRICES = {2: _polynomials((0.0, 1.0, -1.0), 2), 4: _polynomials((0.0, HALF, -HALF, TWO, -TWO), 4)}
+POINTS = (0.0, HALF, -HALF, TWO, -TWO)
+MATRICES = {2: _polynomials((0.0, 1.0, -1.0), 2, 3), 4: _polynomials(POINTS, 4, 3)}
 
 
 def tiles(x: Array, rows: int, cols: int, top: int, left: int, m: int) -> Array:
@@ -56,3 +57,15 @@ def bound(x: Array, W: Array, rows: int, cols: int, top: int, left: int, m: int,
     Y = np.einsum("ia,ntukab,abko,jb->ntiujo", A, V, U, A, optimize=True)
     whole = Y.reshape(Y.shape[0], Y.shape[1] * m, Y.shape[3] * m, Y.shape[5])[:, :rows, :cols]
     return np.asarray((W.shape[2] + TRANSFORMS) * eps * whole)
+
+
+def weight_bound(x: Array, dy: Array, top: int, left: int, eps: float) -> Array:
+    """For dW (3, 3, C, O) of x (N, H, W, C) and dy (N, OH, OW, O), whose 4 × 4 tiles are the filters."""
+    A, B, G = _polynomials(POINTS, 3, 4)
+    rows, cols = dy.shape[1:3]
+    V = np.einsum("ai,ntukij,bj->ntukab", B, tiles(abs(x), rows, cols, top, left, 4), B, optimize=True)
+    patches = tiles(abs(dy), rows, cols, 0, 0, 4)[..., :4, :4]
+    Z = np.einsum("ai,ntuoij,bj->ntuoab", G, patches, G, optimize=True)
+    terms = V.shape[0] * V.shape[1] * V.shape[2]
+    W = np.einsum("ia,ntukab,ntuoab,jb->ijko", A, V, Z, A, optimize=True)
+    return np.asarray((terms + TRANSFORMS) * eps * W)

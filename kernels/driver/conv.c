@@ -48,7 +48,7 @@ static const algorithm algorithms[] = {
     {"depthwise", one_channel_a_group, always, FL(depthwise_forward), FL(depthwise_backward_input),
      FL(depthwise_backward_weight)},
     {"winograd_f4", three_by_three, f4_pays, FL(winograd_f4_forward), FL(winograd_f4_backward_input),
-     FL(direct_backward_weight)},
+     FL(winograd_f4_backward_weight)},
     {"winograd_f2", three_by_three, f2_pays, FL(winograd_f2_forward), FL(winograd_f2_backward_input),
      FL(direct_backward_weight)},
     {"direct", any, always, FL(direct_forward), FL(direct_backward_input), FL(direct_backward_weight)},

@@ -13,6 +13,7 @@ typedef int fl_conv_backward_weight(const fl_conv *, const void *x, const void *
 fl_conv_forward FL(direct_forward), FL(depthwise_forward), FL(winograd_f2_forward), FL(winograd_f4_forward);
 fl_conv_backward_input FL(direct_backward_input), FL(depthwise_backward_input), FL(winograd_f2_backward_input),
     FL(winograd_f4_backward_input);
-fl_conv_backward_weight FL(direct_backward_weight), FL(depthwise_backward_weight);
+fl_conv_backward_weight FL(direct_backward_weight), FL(depthwise_backward_weight),
+    FL(winograd_f4_backward_weight);
 
 #endif

@@ -4,7 +4,7 @@
 #include "winograd_ukernels.h"
 
 #define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 36")
 
 enum { MAX_POINTS = FL_WINOGRAD_MAX_POINTS };
 
@@ -67,18 +67,27 @@ INLINE void output_axis(const int m, const vreal *s, const int s_step, vreal *y,
     y[3 * step] = (fl_real)0.5 * A * odd_a + 2 * B * odd_b + s5;
 }
 
-INLINE void input(const int m, ptrdiff_t channels, const fl_real *const *pixels, fl_real *v, ptrdiff_t v_xi) {
+INLINE vreal load(const fl_real *p, ptrdiff_t n, const int whole) { return whole ? vload(p) : vload_part(p, n); }
+
+/* One vector of channels, whole or the first n lanes; axis by axis, so that few values are alive at once. */
+INLINE void input_vector(const int m, ptrdiff_t n, const int whole, ptrdiff_t c, const fl_real *const *pixels, fl_real *v,
+                         ptrdiff_t v_xi) {
     const int p = m + 2;
-    for (ptrdiff_t c = 0; c < channels; c += VL) {
-        vreal d[MAX_POINTS * MAX_POINTS];
-        if (channels - c >= VL)
-            UNROLL for (int i = 0; i < p * p; i++) d[i] = vload(pixels[i] + c);
-        else
-            for (int i = 0; i < p * p; i++) d[i] = vload_part(pixels[i] + c, channels - c);
-        UNROLL for (int j = 0; j < p; j++) input_axis(m, d + j, p);
-        UNROLL for (int i = 0; i < p; i++) input_axis(m, d + i * p, 1);
-        UNROLL for (int i = 0; i < p * p; i++) vstore(v + i * v_xi + c, d[i]);
+    vreal d[MAX_POINTS * MAX_POINTS];
+    UNROLL for (int j = 0; j < p; j++) {
+        UNROLL for (int i = 0; i < p; i++) d[i * p + j] = load(pixels[i * p + j] + c, n, whole);
+        input_axis(m, d + j, p);
     }
+    UNROLL for (int i = 0; i < p; i++) {
+        input_axis(m, d + i * p, 1);
+        UNROLL for (int j = 0; j < p; j++) vstore(v + (i * p + j) * v_xi + c, d[i * p + j]);
+    }
+}
+
+INLINE void input(const int m, ptrdiff_t channels, const fl_real *const *pixels, fl_real *v, ptrdiff_t v_xi) {
+    ptrdiff_t c = 0;
+    for (; c + VL <= channels; c += VL) input_vector(m, VL, 1, c, pixels, v, v_xi);
+    if (c < channels) input_vector(m, channels - c, 0, c, pixels, v, v_xi);
 }
 
 INLINE void weights(const int m, ptrdiff_t size, const fl_real *taps, fl_real *u, ptrdiff_t u_xi) {
@@ -99,9 +108,12 @@ INLINE void output(const int m, ptrdiff_t columns, const fl_real *sums, ptrdiff_
     const int p = m + 2;
     for (ptrdiff_t c = 0; c < columns; c += VL) {
         const ptrdiff_t n = columns - c;
-        vreal s[MAX_POINTS * MAX_POINTS], half[FL_WINOGRAD_MAX_TILE * MAX_POINTS], out[FL_WINOGRAD_MAX_TILE];
-        UNROLL for (int i = 0; i < p * p; i++) s[i] = vload(sums + i * s_xi + c);
-        UNROLL for (int j = 0; j < p; j++) output_axis(m, s + j, p, half + j, p);
+        vreal half[FL_WINOGRAD_MAX_TILE * MAX_POINTS], out[FL_WINOGRAD_MAX_TILE];
+        UNROLL for (int j = 0; j < p; j++) {
+            vreal s[MAX_POINTS];
+            UNROLL for (int i = 0; i < p; i++) s[i] = vload(sums + (i * p + j) * s_xi + c);
+            output_axis(m, s, 1, half + j, p);
+        }
         vreal b = !bias ? (vreal){0} : n >= VL ? vload(bias + c) : vload_part(bias + c, n);
         UNROLL for (int i = 0; i < m; i++) {
             output_axis(m, half + i * p, 1, out, 1);
@@ -115,6 +127,69 @@ INLINE void output(const int m, ptrdiff_t columns, const fl_real *sums, ptrdiff_
     }
     if (activation > FL_RELU)
         for (int i = 0; i < m * m; i++) FL_UK(activation).forward[activation](columns, y[i], y[i], alpha);
+}
+
+INLINE void gradient_axis(const vreal *g, const int g_step, vreal *z, const int step) { /* G4 g */
+    const fl_real fa = (fl_real)(-2.0 / 3), fb = (fl_real)(1.0 / 6);
+    vreal g0 = g[0], g1 = g[g_step], g2 = g[2 * g_step], g3 = g[3 * g_step];
+    vreal even_a = fa * (g0 + (fl_real)0.5 * g2), odd_a = (fa * A) * (g1 + (fl_real)0.5 * g3);
+    vreal even_b = fb * (g0 + 2 * g2), odd_b = (fb * B) * (g1 + 2 * g3);
+    z[0] = g0;
+    z[step] = even_a + odd_a;
+    z[2 * step] = even_a - odd_a;
+    z[3 * step] = even_b + odd_b;
+    z[4 * step] = even_b - odd_b;
+    z[5 * step] = g3;
+}
+
+INLINE void taps_axis(const vreal *s, const int s_step, vreal *w, const int step) { /* A3^T s */
+    vreal even_a = s[s_step] + s[2 * s_step], odd_a = s[s_step] - s[2 * s_step];
+    vreal even_b = s[3 * s_step] + s[4 * s_step], odd_b = s[3 * s_step] - s[4 * s_step];
+    w[0] = s[0] + even_a + even_b;
+    w[step] = A * odd_a + B * odd_b;
+    w[2 * step] = (fl_real)0.5 * even_a + 2 * even_b + s[5 * s_step];
+}
+
+INLINE void gradient_vector(ptrdiff_t n, const int whole, ptrdiff_t o, const fl_real *const *pixels, fl_real *z,
+                            ptrdiff_t z_xi) {
+    vreal half[24], all[6];
+    UNROLL for (int j = 0; j < 4; j++) {
+        vreal g[4];
+        UNROLL for (int i = 0; i < 4; i++) g[i] = load(pixels[i * 4 + j] + o, n, whole);
+        gradient_axis(g, 1, half + j, 4);
+    }
+    UNROLL for (int i = 0; i < 6; i++) {
+        gradient_axis(half + 4 * i, 1, all, 1);
+        UNROLL for (int j = 0; j < 6; j++) vstore(z + (i * 6 + j) * z_xi + o, all[j]);
+    }
+}
+
+static void gradient(ptrdiff_t filters, const fl_real *const *pixels, fl_real *z, ptrdiff_t z_xi) {
+    ptrdiff_t o = 0;
+    for (; o + VL <= filters; o += VL) gradient_vector(VL, 1, o, pixels, z, z_xi);
+    if (o < filters) gradient_vector(filters - o, 0, o, pixels, z, z_xi);
+}
+
+static void gradient_weights(ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, ptrdiff_t slices, ptrdiff_t s_slice,
+                             fl_real *const *dw, int accumulate) {
+    for (ptrdiff_t o = 0; o < columns; o += VL) {
+        const ptrdiff_t n = columns - o;
+        vreal s[36], half[18], out[3];
+        for (int xi = 0; xi < 36; xi++) {
+            s[xi] = vload(sums + xi * s_xi + o);
+            for (ptrdiff_t slice = 1; slice < slices; slice++) s[xi] += vload(sums + slice * s_slice + xi * s_xi + o);
+        }
+        UNROLL for (int j = 0; j < 6; j++) taps_axis(s + j, 6, half + j, 6);
+        for (int i = 0; i < 3; i++) {
+            taps_axis(half + 6 * i, 1, out, 1);
+            for (int j = 0; j < 3; j++) {
+                fl_real *to = dw[3 * i + j] + o;
+                if (accumulate) out[j] += n >= VL ? vload(to) : vload_part(to, n);
+                if (n >= VL) vstore(to, out[j]);
+                else vstore_part(to, out[j], n);
+            }
+        }
+    }
 }
 
 #define TRANSFORMS(m)                                                                                                     \
@@ -132,4 +207,5 @@ TRANSFORMS(2)
 TRANSFORMS(4)
 
 const fl_winograd_ukernels FL_UK(winograd) = {.f2 = {.input = input_2, .weights = weights_2, .output = output_2},
-                                              .f4 = {.input = input_4, .weights = weights_4, .output = output_4}};
+                                              .f4 = {.input = input_4, .weights = weights_4, .output = output_4},
+                                              .gradient = {.gradient = gradient, .weights = gradient_weights}};

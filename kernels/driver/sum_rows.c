@@ -1,0 +1,39 @@
+/* Column sums of a matrix. */
+#include "sum_rows.h"
+
+#include <string.h>
+
+#include "buffers.h"
+#include "parallel.h"
+
+enum { SLICES = 16 };
+
+typedef struct {
+    ptrdiff_t rows, n, slices;
+    const fl_real *x;
+    fl_real *partial; /* [slice][n] */
+} job;
+
+static void sum_slices(void *argument, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    (void)thread;
+    const job *s = argument;
+    for (ptrdiff_t slice = begin; slice < end; slice++) {
+        fl_real *sums = s->partial + slice * s->n;
+        memset(sums, 0, (size_t)s->n * sizeof *sums);
+        for (ptrdiff_t i = s->rows * slice / s->slices; i < s->rows * (slice + 1) / s->slices; i++)
+            for (ptrdiff_t j = 0; j < s->n; j++) sums[j] += s->x[i * s->n + j];
+    }
+}
+
+int FL(sum_rows)(ptrdiff_t rows, ptrdiff_t n, const fl_real *x, fl_real *sums, int threads) {
+    job s = {.rows = rows, .n = n, .slices = SLICES, .x = x};
+    const size_t bytes = (size_t)(SLICES * n) * sizeof *sums;
+    s.partial = fl_buffer_get(bytes);
+    if (!s.partial) return FL_ENOMEM;
+    fl_parallel(fl_team(threads, SLICES, 4.0 * sizeof *x * (double)rows * (double)n), SLICES, sum_slices, &s);
+    memcpy(sums, s.partial, (size_t)n * sizeof *sums);
+    for (ptrdiff_t slice = 1; slice < SLICES; slice++)
+        for (ptrdiff_t j = 0; j < n; j++) sums[j] += s.partial[slice * n + j];
+    fl_buffer_put(s.partial, bytes);
+    return FL_OK;
+}

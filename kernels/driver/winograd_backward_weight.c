@@ -1,0 +1,212 @@
+/* The weight gradient of a 3x3 convolution by Winograd: 4x4 tiles of dy slide over 6x6 patches of x.
+ *
+ * With V[xi] (tiles x channels) and Z[xi] (tiles x filters), the transforms of patches and of dy's tiles, the sums
+ * S[xi] = V[xi]^T Z[xi] (channels x filters) are 36 ordinary products with the tiles as their depth.  Two orders:
+ *
+ *     slices    where S is small: each slice of the tiles, a number that depends on the problem alone, keeps an S of its own
+ *               and transforms block after block of tiles in cache; the slices are added in order at the end.
+ *     ranges    where S is large: V and Z of many tiles first, then ranges of channels, each with a small part of S; nothing is
+ *               split, so nothing is added, but for one batch of tiles after the other.
+ */
+#include <string.h>
+
+#include "blocking.h"
+#include "buffers.h"
+#include "conv_algorithms.h"
+#include "gemm_ukernels.h"
+#include "parallel.h"
+#include "sum_rows.h"
+#include "winograd_ukernels.h"
+
+enum {
+    M = 4,
+    POINTS = 6,
+    XIS = 36,
+    PAD = 80,               /* elements between the xi matrices: their streams must not share cache sets */
+    BLOCK_TILES = 96,      /* tiles transformed at once by a slice */
+    RANGE_ROWS = 48,        /* channels of a range */
+    BATCH_BYTES = 4 << 20, /* of V and Z, where ranges share them */
+    MAX_NR = 64,
+};
+
+static const fl_gemm_ukernels *const gemm_ukernels[] = {FL_ISA_ROWS(gemm)};
+static const fl_winograd_ukernels *const winograd_ukernels[] = {FL_ISA_ROWS(winograd)};
+
+typedef struct {
+    const fl_conv *c;
+    const fl_gemm_ukernels *gemm;
+    const fl_winograd_ukernels *transforms;
+    const fl_real *x, *dy;
+    fl_real *dkernel;
+    ptrdiff_t tiles_y, tiles_x, tiles, panels;
+    ptrdiff_t v_width, z_width;   /* elements of a tile's row in V and in Z */
+    ptrdiff_t block;              /* tiles held in one V and Z */
+    ptrdiff_t slices, s_xi, s_width; /* S: rows s_width apart */
+    ptrdiff_t ranges, range_rows, first_tile; /* of the order "ranges" */
+    fl_real *shared;              /* S of all slices, or V and Z of the batch */
+    char *scratch;
+    ptrdiff_t scratch_bytes;
+} plan;
+
+static ptrdiff_t v_xi(const plan *p) { return p->block * p->v_width + PAD; }
+static ptrdiff_t z_xi(const plan *p) { return p->block * p->z_width + PAD; }
+static fl_real *scratch_of(const plan *p, int thread) { return (fl_real *)(p->scratch + thread * p->scratch_bytes); }
+
+/* Rows number `at` of V and Z from tile number `tile`. */
+static void transform_tile(const plan *p, ptrdiff_t tile, const fl_real *zeros, fl_real *v, fl_real *z, ptrdiff_t at) {
+    const fl_conv *c = p->c;
+    const fl_window *w = &c->window;
+    const ptrdiff_t image = tile / (p->tiles_y * p->tiles_x), y0 = tile / p->tiles_x % p->tiles_y * M, x0 = tile % p->tiles_x * M;
+    const fl_real *pixels[XIS];
+    for (ptrdiff_t i = 0; i < POINTS; i++)
+        for (ptrdiff_t j = 0; j < POINTS; j++) {
+            ptrdiff_t y = y0 + i - w->top, x = x0 + j - w->left;
+            int inside = y >= 0 && y < w->h && x >= 0 && x < w->w;
+            pixels[i * POINTS + j] = inside ? p->x + ((image * w->h + y) * w->w + x) * c->channels : zeros;
+        }
+    p->transforms->f4.input(c->channels, pixels, v + at * p->v_width, v_xi(p));
+    for (ptrdiff_t i = 0; i < M; i++)
+        for (ptrdiff_t j = 0; j < M; j++) {
+            int inside = y0 + i < w->oh && x0 + j < w->ow;
+            pixels[i * M + j] = inside ? p->dy + ((image * w->oh + y0 + i) * w->ow + x0 + j) * c->filters : zeros;
+        }
+    p->transforms->gradient.gradient(c->filters, pixels, z + at * p->z_width, z_xi(p));
+}
+
+/* S[xi] (+)= V[xi]^T Z[xi] for channels [c0, c1) and panels [first, last); sums starts at c0 and the first panel. */
+static void multiply(const plan *p, ptrdiff_t tiles, const fl_real *v, const fl_real *z, ptrdiff_t c0, ptrdiff_t c1,
+                     ptrdiff_t first, ptrdiff_t last, fl_real *sums, int accumulate) {
+    const ptrdiff_t mr = p->gemm->mr, nr = p->gemm->nr;
+    fl_real nowhere[MAX_NR];
+    for (ptrdiff_t xi = 0; xi < XIS; xi++)
+        for (ptrdiff_t row = c0; row < c1; row += mr) {
+            const fl_real *in[FL_MAX_MR];
+            fl_real *out[FL_MAX_MR];
+            for (ptrdiff_t i = 0; i < mr; i++) /* past the end: the last row again, for nothing */
+                in[i] = v + xi * v_xi(p) + FL_MIN(row + i, c1 - 1);
+            for (ptrdiff_t panel = first; panel < last; panel++) {
+                const int narrow = p->c->filters - panel * nr <= p->gemm->nr_narrow;
+                for (ptrdiff_t i = 0; i < mr; i++) {
+                    fl_real *to = sums + xi * p->s_xi + (row + i - c0) * p->s_width + (panel - first) * nr;
+                    out[i] = row + i < c1 ? to : nowhere;
+                }
+                const fl_tile t = {.taps = 1, .k = tiles, .a = in, .a_k = p->v_width, .b = z + xi * z_xi(p) + panel * nr,
+                                   .b_k = p->z_width, .c = out, .n = narrow ? p->gemm->nr_narrow : nr,
+                                   .accumulate = accumulate};
+                (narrow ? p->gemm->tile_narrow : p->gemm->tile)(&t);
+            }
+        }
+}
+
+/* dW of one channel and the columns of one panel, from sums over all tiles so far. */
+static void finish(const plan *p, ptrdiff_t channel, ptrdiff_t panel, const fl_real *sums, int accumulate) {
+    const ptrdiff_t nr = p->gemm->nr, columns = FL_MIN(nr, p->c->filters - panel * nr);
+    fl_real *dw[9];
+    for (ptrdiff_t tap = 0; tap < 9; tap++)
+        dw[tap] = p->dkernel + (tap * p->c->channels + channel) * p->c->filters + panel * nr;
+    p->transforms->gradient.weights(columns, sums, p->s_xi, p->slices, XIS * p->s_xi, dw, accumulate);
+}
+
+/* ---- slices ---- */
+
+static void run_slices(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const plan *p = job;
+    fl_real *zeros = scratch_of(p, thread), *v = zeros + FL_MAX(p->v_width, p->z_width), *z = v + XIS * v_xi(p);
+    memset(zeros, 0, (size_t)(v - zeros) * sizeof *zeros);
+    for (ptrdiff_t slice = begin; slice < end; slice++) {
+        ptrdiff_t first = p->tiles * slice / p->slices, last = p->tiles * (slice + 1) / p->slices;
+        fl_real *sums = p->shared + slice * XIS * p->s_xi;
+        for (ptrdiff_t tile = first; tile < last; tile += p->block) {
+            ptrdiff_t count = FL_MIN(p->block, last - tile);
+            for (ptrdiff_t i = 0; i < count; i++) transform_tile(p, tile + i, zeros, v, z, i);
+            multiply(p, count, v, z, 0, p->c->channels, 0, p->panels, sums, tile > first);
+        }
+    }
+}
+
+static void finish_slices(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    (void)thread;
+    const plan *p = job;
+    for (ptrdiff_t channel = begin; channel < end; channel++)
+        for (ptrdiff_t panel = 0; panel < p->panels; panel++)
+            finish(p, channel, panel, p->shared + channel * p->s_width + panel * p->gemm->nr, 0);
+}
+
+/* ---- ranges ---- */
+
+static void transform_batch(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const plan *p = job;
+    fl_real *zeros = scratch_of(p, thread);
+    memset(zeros, 0, (size_t)FL_MAX(p->v_width, p->z_width) * sizeof *zeros);
+    for (ptrdiff_t i = begin; i < end; i++)
+        transform_tile(p, p->first_tile + i, zeros, p->shared, p->shared + XIS * v_xi(p), i);
+}
+
+static void run_ranges(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const plan *p = job;
+    fl_real *sums = scratch_of(p, thread);
+    const ptrdiff_t tiles = FL_MIN(p->block, p->tiles - p->first_tile);
+    for (ptrdiff_t task = begin; task < end; task++) {
+        ptrdiff_t c0 = task / p->panels * p->range_rows, c1 = FL_MIN(p->c->channels, c0 + p->range_rows), panel = task % p->panels;
+        multiply(p, tiles, p->shared, p->shared + XIS * v_xi(p), c0, c1, panel, panel + 1, sums, 0);
+        for (ptrdiff_t channel = c0; channel < c1; channel++)
+            finish(p, channel, panel, sums + (channel - c0) * p->s_width, p->first_tile > 0);
+    }
+}
+
+/* ---- plan ---- */
+
+static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dkernel) {
+    const fl_window *w = &c->window;
+    plan p = {.c = c, .gemm = gemm_ukernels[c->isa], .transforms = winograd_ukernels[c->isa], .x = x, .dy = dy, .dkernel = dkernel};
+    const ptrdiff_t nr = p.gemm->nr, real = sizeof(fl_real);
+    p.tiles_y = fl_ceil_div(w->oh, M);
+    p.tiles_x = fl_ceil_div(w->ow, M);
+    p.tiles = c->batch * p.tiles_y * p.tiles_x;
+    p.panels = fl_ceil_div(c->filters, nr);
+    p.v_width = fl_ceil_div(c->channels, 16) * 16 + 16;
+    p.z_width = p.panels * nr + 16;
+    p.s_width = p.panels * nr;
+    p.s_xi = c->channels * p.s_width + PAD;
+    ptrdiff_t affordable = FL_SLICES_BYTES / (XIS * p.s_xi * real);
+    p.slices = FL_MIN(FL_MIN(FL_SLICES, affordable), p.tiles / BLOCK_TILES);
+    const ptrdiff_t tile_reals = XIS * (p.v_width + p.z_width), zeros = FL_MAX(p.v_width, p.z_width);
+    if (p.slices >= 2) {
+        p.block = BLOCK_TILES;
+        p.scratch_bytes = fl_ceil_div((zeros + p.block * tile_reals + 2 * XIS * PAD) * real, 64) * 64;
+    } else {
+        p.slices = 1;
+        p.block = FL_MAX(1, FL_MIN(p.tiles, BATCH_BYTES / (tile_reals * real)));
+        p.range_rows = FL_MIN(c->channels, RANGE_ROWS);
+        p.ranges = fl_ceil_div(c->channels, p.range_rows);
+        p.s_width = nr;
+        p.s_xi = p.range_rows * nr + PAD;
+        p.scratch_bytes = fl_ceil_div(FL_MAX(zeros, XIS * p.s_xi) * real, 64) * 64;
+    }
+    return p;
+}
+
+int FL(winograd_f4_backward_weight)(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias) {
+    if (c->batch == 0) return FL(direct_backward_weight)(c, x, dy, dkernel, dbias);
+    plan p = make_plan(c, x, dy, dkernel);
+    const int by_slices = p.slices > 1;
+    const double work = 2.0 * XIS * (double)p.tiles * (double)c->channels * (double)c->filters;
+    const int team = fl_team(c->threads, by_slices ? p.slices : p.ranges * p.panels, work);
+    const ptrdiff_t shared = XIS * (by_slices ? p.slices * p.s_xi : v_xi(&p) + z_xi(&p));
+    const size_t scratch = (size_t)(team * p.scratch_bytes), bytes = scratch + (size_t)shared * sizeof(fl_real);
+    p.scratch = fl_buffer_get(bytes);
+    if (!p.scratch) return FL_ENOMEM;
+    p.shared = (fl_real *)(p.scratch + scratch);
+    if (by_slices) {
+        fl_parallel(team, p.slices, run_slices, &p);
+        fl_parallel(FL_MIN(team, c->channels), c->channels, finish_slices, &p);
+    } else {
+        for (; p.first_tile < p.tiles; p.first_tile += p.block) {
+            ptrdiff_t tiles = FL_MIN(p.block, p.tiles - p.first_tile);
+            fl_parallel(FL_MIN(team, tiles), tiles, transform_batch, &p);
+            fl_parallel(team, p.ranges * p.panels, run_ranges, &p);
+        }
+    }
+    fl_buffer_put(p.scratch, bytes);
+    return dbias ? FL(sum_rows)(c->batch * c->window.oh * c->window.ow, c->filters, dy, dbias, c->threads) : FL_OK;
+}
