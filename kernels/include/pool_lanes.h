@@ -67,42 +67,17 @@ FL_INLINE vint pick_int(vmask mask, vint a, vint b) { return vselect_int(mask, a
 
 #if defined(__AVX512F__)
 #define LANE_MASK(lanes) ((__mmask16)((1u << (lanes)) - 1)) /* of at most 16 lanes */
-#elif defined(__AVX2__) && defined(FL_DOUBLE)
-#define LANE_MASK(lanes) ((__m256i)((vint){0, 1, 2, 3} < (fl_int)(lanes)))
-#elif defined(__AVX2__)
-#define LANE_MASK(lanes) ((__m256i)((vint){0, 1, 2, 3, 4, 5, 6, 7} < (fl_int)(lanes)))
 #endif
 
-FL_INLINE vreal load_lanes(const fl_real *p, ptrdiff_t lanes) {
-    if (lanes == VL) return vload(p);
-#if defined(__AVX512F__) && defined(FL_DOUBLE)
-    return (vreal)_mm512_maskz_loadu_pd((__mmask8)LANE_MASK(lanes), p);
-#elif defined(__AVX512F__)
-    return (vreal)_mm512_maskz_loadu_ps(LANE_MASK(lanes), p);
-#elif defined(__AVX2__) && defined(FL_DOUBLE)
-    return (vreal)_mm256_maskload_pd(p, LANE_MASK(lanes));
-#elif defined(__AVX2__)
-    return (vreal)_mm256_maskload_ps(p, LANE_MASK(lanes));
-#elif defined(__SSE2__) && defined(FL_DOUBLE)
-    return (vreal)_mm_load_sd(p);
-#elif defined(__SSE2__)
-    if (lanes == 1) return (vreal)_mm_load_ss(p);
-    const __m128 two = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)p));
-    return (vreal)(lanes == 2 ? two : _mm_movelh_ps(two, _mm_load_ss(p + 2)));
-#else
-    return vload_part(p, lanes);
-#endif
-}
+FL_INLINE vreal load_lanes(const fl_real *p, ptrdiff_t lanes) { return lanes == VL ? vload(p) : vload_part(p, lanes); }
 
 FL_INLINE void store_lanes(fl_real *p, vreal v, ptrdiff_t lanes) {
     if (lanes == VL) {
         vstore(p, v);
         return;
     }
-#if defined(__AVX512F__) && defined(FL_DOUBLE)
-    _mm512_mask_storeu_pd(p, (__mmask8)LANE_MASK(lanes), (__m512d)v);
-#elif defined(__AVX512F__)
-    _mm512_mask_storeu_ps(p, LANE_MASK(lanes), (__m512)v);
+#if defined(__AVX512F__)
+    vstore_part(p, v, lanes);
 #else
     copy_few(p, &v, lanes * (ptrdiff_t)sizeof *p);
 #endif

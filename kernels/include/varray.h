@@ -2,48 +2,13 @@
 #ifndef FL_VARRAY_H
 #define FL_VARRAY_H
 
-#if FL_VECTOR_BYTES == 64 && defined(__AVX512F__)
-#define FL_MASKED_AVX512
-#include <immintrin.h>
-#elif FL_VECTOR_BYTES == 32 && defined(__AVX2__)
-#define FL_MASKED_AVX2
-#include <immintrin.h>
-#endif
-
 #include "vmath.h"
 
-static const fl_int fl_lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-
-/* All ones in the first n lanes, zero in the others; n < VL */
-FL_INLINE vint vfirst_lanes(ptrdiff_t n) {
-    vint lanes;
-    memcpy(&lanes, fl_lanes, sizeof lanes);
-    return (vint)(lanes < (fl_int)n);
-}
-
-/* Partial vectors as one masked instruction where there is one: rows of a softmax are often shorter than a vector. */
-#if defined(FL_MASKED_AVX512) && defined(FL_DOUBLE)
-FL_INLINE vreal vload_first(const fl_real *p, ptrdiff_t n) { return (vreal)_mm512_maskz_loadu_pd((__mmask8)((1 << n) - 1), p); }
-FL_INLINE void vstore_first(fl_real *p, vreal v, ptrdiff_t n) { _mm512_mask_storeu_pd(p, (__mmask8)((1 << n) - 1), (__m512d)v); }
-#elif defined(FL_MASKED_AVX512)
-FL_INLINE vreal vload_first(const fl_real *p, ptrdiff_t n) { return (vreal)_mm512_maskz_loadu_ps((__mmask16)((1 << n) - 1), p); }
-FL_INLINE void vstore_first(fl_real *p, vreal v, ptrdiff_t n) { _mm512_mask_storeu_ps(p, (__mmask16)((1 << n) - 1), (__m512)v); }
-#elif defined(FL_MASKED_AVX2) && defined(FL_DOUBLE)
-FL_INLINE vreal vload_first(const fl_real *p, ptrdiff_t n) { return (vreal)_mm256_maskload_pd(p, (__m256i)vfirst_lanes(n)); }
-FL_INLINE void vstore_first(fl_real *p, vreal v, ptrdiff_t n) { _mm256_maskstore_pd(p, (__m256i)vfirst_lanes(n), (__m256d)v); }
-#elif defined(FL_MASKED_AVX2)
-FL_INLINE vreal vload_first(const fl_real *p, ptrdiff_t n) { return (vreal)_mm256_maskload_ps(p, (__m256i)vfirst_lanes(n)); }
-FL_INLINE void vstore_first(fl_real *p, vreal v, ptrdiff_t n) { _mm256_maskstore_ps(p, (__m256i)vfirst_lanes(n), (__m256)v); }
-#else
-FL_INLINE vreal vload_first(const fl_real *p, ptrdiff_t n) { return vload_part(p, n); }
-FL_INLINE void vstore_first(fl_real *p, vreal v, ptrdiff_t n) { vstore_part(p, v, n); }
-#endif
-
 /* The next vector of an array with n > 0 elements left; zero in the lanes beyond. */
-FL_INLINE vreal vload_next(const fl_real *p, ptrdiff_t n) { return n >= VL ? vload(p) : vload_first(p, n); }
+FL_INLINE vreal vload_next(const fl_real *p, ptrdiff_t n) { return n >= VL ? vload(p) : vload_part(p, n); }
 FL_INLINE void vstore_next(fl_real *p, vreal v, ptrdiff_t n) {
     if (n >= VL) vstore(p, v);
-    else vstore_first(p, v, n);
+    else vstore_part(p, v, n);
 }
 
 FL_INLINE vreal vzero_where(vint mask, vreal x) { return (vreal)((vint)x & ~mask); }

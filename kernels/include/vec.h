@@ -10,6 +10,14 @@
 
 #include "fl_types.h"
 
+#if FL_VECTOR_BYTES == 64 && defined(__AVX512F__)
+#define FL_MASKED_AVX512
+#include <immintrin.h>
+#elif FL_VECTOR_BYTES == 32 && defined(__AVX2__)
+#define FL_MASKED_AVX2
+#include <immintrin.h>
+#endif
+
 #define VL ((ptrdiff_t)(FL_VECTOR_BYTES / sizeof(fl_real))) /* lanes */
 
 typedef fl_real vreal __attribute__((vector_size(FL_VECTOR_BYTES)));
@@ -19,12 +27,35 @@ typedef fl_real vreal_memory __attribute__((vector_size(FL_VECTOR_BYTES), aligne
 static inline vreal vload(const fl_real *p) { return *(const vreal_memory *)p; }
 static inline void vstore(fl_real *p, vreal v) { *(vreal_memory *)p = v; }
 
-static inline vreal vload_part(const fl_real *p, ptrdiff_t n) { /* the first n lanes; zero in the others */
+/* All ones in the first n lanes, zero in the others; 0 <= n <= VL */
+static inline vint vfirst_lanes(ptrdiff_t n) {
+    static const fl_int numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    vint lanes;
+    memcpy(&lanes, numbers, sizeof lanes);
+    return (vint)(lanes < (fl_int)n);
+}
+
+/* The first n lanes, 0 <= n <= VL, and zero in the others: one masked instruction where there is one. */
+#if defined(FL_MASKED_AVX512) && defined(FL_DOUBLE)
+static inline vreal vload_part(const fl_real *p, ptrdiff_t n) { return (vreal)_mm512_maskz_loadu_pd((__mmask8)((1 << n) - 1), p); }
+static inline void vstore_part(fl_real *p, vreal v, ptrdiff_t n) { _mm512_mask_storeu_pd(p, (__mmask8)((1 << n) - 1), (__m512d)v); }
+#elif defined(FL_MASKED_AVX512)
+static inline vreal vload_part(const fl_real *p, ptrdiff_t n) { return (vreal)_mm512_maskz_loadu_ps((__mmask16)((1 << n) - 1), p); }
+static inline void vstore_part(fl_real *p, vreal v, ptrdiff_t n) { _mm512_mask_storeu_ps(p, (__mmask16)((1 << n) - 1), (__m512)v); }
+#elif defined(FL_MASKED_AVX2) && defined(FL_DOUBLE)
+static inline vreal vload_part(const fl_real *p, ptrdiff_t n) { return (vreal)_mm256_maskload_pd(p, (__m256i)vfirst_lanes(n)); }
+static inline void vstore_part(fl_real *p, vreal v, ptrdiff_t n) { _mm256_maskstore_pd(p, (__m256i)vfirst_lanes(n), (__m256d)v); }
+#elif defined(FL_MASKED_AVX2)
+static inline vreal vload_part(const fl_real *p, ptrdiff_t n) { return (vreal)_mm256_maskload_ps(p, (__m256i)vfirst_lanes(n)); }
+static inline void vstore_part(fl_real *p, vreal v, ptrdiff_t n) { _mm256_maskstore_ps(p, (__m256i)vfirst_lanes(n), (__m256)v); }
+#else
+static inline vreal vload_part(const fl_real *p, ptrdiff_t n) {
     vreal v = {0};
     memcpy(&v, p, (size_t)n * sizeof *p);
     return v;
 }
 static inline void vstore_part(fl_real *p, vreal v, ptrdiff_t n) { memcpy(p, &v, (size_t)n * sizeof *p); }
+#endif
 
 static inline vreal vsplat(fl_real x) { return x - (vreal){0}; }
 
