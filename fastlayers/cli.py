@@ -14,15 +14,13 @@ import numpy as np
 
 import fastlayers as fl
 from fastlayers.checks import Array
+from fastlayers.saving import save
 
 _EXAMPLE = """
 
 import fastlayers as fl
 
-model = fl.Sequential([
-{layers}
-], input_shape={input_shape})
-model.load_weights({path!r})
+model = fl.load({path!r})
 _, (x, y) = fl.datasets.load_digits()
 print((model.predict(x).argmax(axis=1) == y).mean())
 """
@@ -59,7 +57,7 @@ def verify(**options: Any) -> int:
 
 
 def train(epochs: int, batch_size: int, seed: int, output: Path, threads: int | None) -> int:
-    """Train a small network on the digits, test it, save its weights and compare it with the reference."""
+    """Train a small network on the digits, test it, save it and compare it with the reference."""
     if output.is_dir() or not os.access(output.absolute().parent, os.W_OK):
         raise ValueError(f"--output: {output} is not a file in a directory that can be written to")
     with fl.use(threads=threads):
@@ -69,8 +67,8 @@ def train(epochs: int, batch_size: int, seed: int, output: Path, threads: int | 
         _fit(model, training, epochs, batch_size, seed)
         held_out = model.evaluate(*test, _loss())
         print(f"held-out accuracy {held_out['accuracy']:.2%} of {len(test[0])} digits")
-        model.save_weights(output)
-        print(f"weights saved to {output}; these lines load them:{example(model, output)}")
+        save(model, output)
+        print(f"saved to {output}; these lines load it:{_EXAMPLE.format(path=str(output))}")
         return _compare(model, *test)
 
 
@@ -86,12 +84,6 @@ def digits_model(seed: int) -> fl.Sequential:
         fl.Dense(10),
     ]
     return fl.Sequential(layers, input_shape=(8, 8, 1), seed=seed)
-
-
-def example(model: fl.Sequential, path: Path) -> str:
-    """The Python lines that make the model again and load its weights."""
-    layers = "\n".join(f"    fl.{layer!r}," for layer in model.layers)
-    return _EXAMPLE.format(layers=layers, input_shape=(8, 8, 1), path=str(path))
 
 
 def _loss() -> fl.losses.SparseCategoricalCrossentropy:
@@ -172,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--epochs", type=_positive, default=15, help="passes over the data (default %(default)s)")
     sub.add_argument("--batch-size", type=_positive, default=32, help="images a step (default %(default)s)")
     sub.add_argument("--seed", type=_natural, default=0, help="of weights, dropout and order (default %(default)s)")
-    sub.add_argument("--output", type=Path, default=Path("digits.npz"), help="weights file (default %(default)s)")
+    sub.add_argument("--output", type=Path, default=Path("digits.safetensors"), help="file (default %(default)s)")
     sub.add_argument("--threads", type=_positive, help="number of threads; the result does not depend on it")
     return parser
 

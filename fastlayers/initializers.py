@@ -17,7 +17,9 @@ A `…_normal` of these is cut off at two standard deviations and widened so tha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -184,12 +186,33 @@ def draw(
 ) -> Array:
     """A new array of first values for a weight of layer `who`."""
     function = get(who, initializer)
+    make = _instead.get()
+    if make is not None:
+        return make(who, shape, dtype)
     if isinstance(function, Initializer):
         return function(shape, dtype, random)
     values = np.array(function(shape, dtype), dtype)
     if values.shape != shape:
         raise ValueError(f"{who} expects its initializer to return shape {shape}, got {values.shape}")
     return values
+
+
+@contextmanager
+def instead(make: Callable[[str, tuple[int, ...], np.dtype[Any]], Array]) -> Iterator[None]:
+    """In this thread, within a `with` block: weights start as the arrays make(who, shape, dtype), not as drawn.
+
+    For models whose weights are about to be read from a file.
+    """
+    token = _instead.set(make)
+    try:
+        yield
+    finally:
+        _instead.reset(token)
+
+
+_instead: ContextVar[Callable[[str, tuple[int, ...], np.dtype[Any]], Array] | None] = ContextVar(
+    "instead", default=None
+)
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from fastlayers import initializers
 from fastlayers.checks import F32, Array, float_array, float_dtype, plain_array
+from fastlayers.debugging import watched_inference
+from fastlayers.errors import leaving
+from fastlayers.graph_symbols import connect, symbolic
 from fastlayers.parameter import Parameter
 from fastlayers.protocol import Shape, building, builds, checked_build, enforce
 from fastlayers.registry import Configurable, accepts
+from fastlayers.settings import debugging
 from fastlayers.shapes import check_bool, checked_size
 
 __all__ = ["Layer", "Parameter"]
@@ -33,13 +38,14 @@ class Layer(Configurable):
     Shapes are those of one example, without the batch axis. Several inputs or outputs are tuples. There is no
     hidden state: a layer may be used twice in a model, or by several threads. Two more methods may be defined
     where they save work: `infer(x)`, the y of forward alone, and `backward_parameters(dy, cache)`, backward
-    without dx.
+    without dx. A class that sets `n_inputs` to a number is refused any other number of inputs in a graph.
 
     name        its name in messages and weight files; by default the class name in snake_case
     dtype       "float32" (the default) or "float64": of its weights, inputs and outputs
     trainable   whether optimizers may change its weights
     """
 
+    n_inputs: int | None = None
     name: str
     built: bool
     _named: bool  # whether the name was given
@@ -120,15 +126,31 @@ class Layer(Configurable):
         """The y of `forward`, bit by bit, for callers that will not go backward."""
         return self.forward(x, training=False)[0]
 
+    # What is called for these two; see `protocol`
+    _inference = infer
+    _weights_only = backward_parameters
+    _one_dtype = True  # whether y and dx have the layer's own dtype
+
     # Use
 
     def __call__(self, x: Any) -> Any:
-        """y for inference: no cache is kept. Safe from many threads at once."""
-        if type(x) is not np.ndarray or x.dtype is not self._dtype:
+        """y for inference: no cache is kept. Safe from many threads at once.
+
+        Called on symbols (see `Input`), a layer returns symbols: it becomes a part of a graph.
+        """
+        if type(x) is not ndarray or x.dtype is not self._dtype:
+            if symbolic(x):
+                return connect(self, x)
             x = self.check_input(x)
         if not self.built:
             self.build_for(x)
-        return self.infer(x)
+        try:
+            if debugging:
+                return watched_inference(self, x)
+            return self._inference(x)
+        except Exception as error:
+            leaving(error, self, "inference", x)
+            raise
 
     def check_input(self, x: Any) -> Any:
         """x as `forward` gets it; TypeError for all but arrays (or tuples of them) of this layer's dtype."""
@@ -282,7 +304,7 @@ class Layer(Configurable):
 
 _HOW_TO_BUILD = (
     "its weights are made when the input shape is known. Call build(input_shape), give the Sequential "
-    "around it an input_shape, or pass it a batch"
+    "around it an input_shape, make a Model of the graph it is in, or pass it a batch"
 )
 
 

@@ -16,8 +16,12 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy import ndarray
 
+from fastlayers.debugging import watched_backward, watched_forward
+from fastlayers.errors import leaving
 from fastlayers.registry import location
+from fastlayers.settings import debugging
 
 if TYPE_CHECKING:
     from fastlayers.layer import Layer
@@ -94,20 +98,31 @@ def _seed_of_a_child() -> np.random.SeedSequence:
 
 
 def checked_forward(forward: Method) -> Method:
-    """Check dtypes, build on first use, and see that (y, cache) comes back."""
+    """Check dtypes, build on first use, see that (y, cache) comes back, and say where an error happened."""
 
     @functools.wraps(forward)
     def checked(self: Layer, x: Any, training: bool = False) -> tuple[Any, Any]:
-        if type(x) is not np.ndarray or x.dtype is not self._dtype:
+        if type(x) is not ndarray or x.dtype is not self._dtype:
             x = self.check_input(x)
         if not self.built:
             self.build_for(x)
-        result = forward(self, x, training=training)
-        if type(result) is not tuple or len(result) != 2:
-            raise TypeError(f"{type(self).__name__}.forward must return (y, cache), got {_described(result)}")
-        return result
+        try:
+            if debugging:
+                return watched_forward(forward, self, x, training)
+            result = forward(self, x, training=training)
+            if type(result) is not tuple or len(result) != 2:
+                raise not_a_pair(self, result)
+            return result
+        except Exception as error:
+            leaving(error, self, "forward", x)
+            raise
 
     return checked
+
+
+def not_a_pair(layer: Layer, result: Any) -> TypeError:
+    """The error for a forward that did not return (y, cache)."""
+    return TypeError(f"{type(layer).__name__}.forward must return (y, cache), got {_described(result)}")
 
 
 def checked_backward(backward: Method) -> Method:
@@ -115,9 +130,15 @@ def checked_backward(backward: Method) -> Method:
 
     @functools.wraps(backward)
     def checked(self: Layer, dy: Any, cache: Any) -> Any:
-        if type(dy) is not np.ndarray or dy.dtype is not self._dtype:
+        if type(dy) is not ndarray or dy.dtype is not self._dtype:
             dy = self.check_gradient(dy)
-        return backward(self, dy, cache)
+        try:
+            if debugging:
+                return watched_backward(backward, self, dy, cache)
+            return backward(self, dy, cache)
+        except Exception as error:
+            leaving(error, self, "backward", dy)
+            raise
 
     return checked
 
@@ -130,6 +151,9 @@ _AROUND: dict[str, tuple[Callable[[Method], Method], tuple[str, ...], dict[str, 
     "backward": (checked_backward, ("self", "dy", "cache"), {}),
     "backward_parameters": (checked_backward, ("self", "dy", "cache"), {}),
 }
+
+# the shorter way, the method it stands for, and the name under which it is called
+_SHORTCUTS = (("infer", "forward", "_inference"), ("backward_parameters", "backward", "_weights_only"))
 
 
 def enforce(cls: type[Layer], base: type[Layer]) -> None:
@@ -151,6 +175,18 @@ def enforce(cls: type[Layer], base: type[Layer]) -> None:
         wrapped = around(method)
         wrapped.__fastlayers__ = True  # type: ignore[attr-defined]
         setattr(cls, name, wrapped)
+    _keep_shortcuts_honest(cls, base)
+
+
+def _keep_shortcuts_honest(cls: type[Layer], base: type[Layer]) -> None:
+    """A class that overrides `forward` leaves behind the `infer` it inherits, which would answer without it.
+
+    The same holds for `backward` and `backward_parameters`.
+    """
+    for shortcut, method, used in _SHORTCUTS:
+        newer = next(ancestor for ancestor in cls.__mro__ if shortcut in vars(ancestor) or method in vars(ancestor))
+        source = cls if shortcut in vars(newer) else base
+        setattr(cls, used, inspect.getattr_static(source, shortcut))
 
 
 def _check_signature(

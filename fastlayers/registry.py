@@ -8,7 +8,11 @@ the arguments it was given.
 from __future__ import annotations
 
 import inspect
+import math
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -91,36 +95,128 @@ def register(cls: type[Configurable], name: str) -> None:
 def location(cls: type) -> str:
     """The file in which a class is defined, or its module where there is none."""
     for member in vars(cls).values():
-        code = getattr(inspect.unwrap(member) if callable(member) else member, "__code__", None)
-        if code is not None:
-            return cast(str, code.co_filename)
+        function = inspect.unwrap(member) if callable(member) else member
+        if hasattr(function, "__code__") and function.__module__ == cls.__module__:
+            return cast(str, function.__code__.co_filename)
     return getattr(sys.modules.get(cls.__module__), "__file__", None) or f"module {cls.__module__}"
 
 
-def serialize(value: Configurable) -> dict[str, Any]:
-    """{"class_name": …, "config": …}; TypeError if the name has come to stand for another class meanwhile."""
+class Notation:
+    """How a configuration is written down: objects within one another, tuples as lists.
+
+    Files have a notation of their own, in which nothing is lost: see `fastlayers.saving.configuration`.
+    """
+
+    keeps_input_shapes = True  # whether a model's configuration says for what input shape it was built
+
+    def write_object(self, value: Configurable) -> dict[str, Any]:
+        return {"class_name": registered_name(value), "config": encode(value.get_config(), type(value).__name__)}
+
+    def write_tuple(self, items: list[Any]) -> Any:
+        return items
+
+    def write_dict(self, items: dict[str, Any]) -> dict[str, Any]:
+        return items
+
+    def write_again(self, place: int, value: Configurable) -> dict[str, Any]:
+        return {"same_as": place}
+
+    def read(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            if value.keys() == {"class_name", "config"}:
+                return self.read_object(value)
+            return {key: self.read(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.read(item) for item in value]
+        return value
+
+    def read_object(self, data: Any) -> Any:
+        name = data["class_name"]
+        if name not in _classes:
+            raise ValueError(
+                f"unknown class {name!r}: define it, or import the module that does, before loading. "
+                f"Known are {', '.join(sorted(_classes))}"
+            )
+        return _classes[name].from_config(data["config"])
+
+    def read_again(self, entry: Any, objects: list[Any]) -> Any:
+        again = isinstance(entry, dict) and entry.keys() == {"same_as"}
+        return objects[entry["same_as"]] if again else self.read(entry)
+
+
+class Written(dict[str, Any]):
+    """What a notation made of a value: `encode` leaves it as it is."""
+
+
+_NESTED = Notation()
+_notation: ContextVar[Notation | None] = ContextVar("notation", default=None)
+
+
+def notation() -> Notation:
+    """The notation in use."""
+    return _notation.get() or _NESTED
+
+
+@contextmanager
+def using(notation: Notation) -> Iterator[None]:
+    """Use another notation, in this thread, within a `with` block."""
+    token = _notation.set(notation)
+    try:
+        yield
+    finally:
+        _notation.reset(token)
+
+
+def registered_name(value: Configurable) -> str:
+    """The name under which an object's class is found; TypeError if it has come to stand for another class."""
     cls = type(value)
     if _classes.get(cls._registered_name) is not cls:
         raise TypeError(
             f"{cls.__name__} of {location(cls)} was redefined: {cls._registered_name!r} now stands for "
             f"the class in {location(_classes[cls._registered_name])}, so this object could not be made again"
         )
-    return {"class_name": cls._registered_name, "config": encode(value.get_config(), cls.__name__)}
+    return cls._registered_name
 
 
-def deserialize(data: dict[str, Any]) -> Any:
+def find_class(name: str) -> type[Configurable] | None:
+    """The class of this registered name, if there is one."""
+    return _classes.get(name)
+
+
+def serialize(value: Configurable) -> dict[str, Any]:
+    """{"class_name": …, "config": …}, or what the notation in use has instead."""
+    return notation().write_object(value)
+
+
+def deserialize(data: Any) -> Any:
     """The object that `serialize` wrote down. ValueError for a class that is not defined in this process."""
-    name = data["class_name"]
-    if name not in _classes:
-        raise ValueError(
-            f"unknown class {name!r}: define it, or import the module that does, before loading. "
-            f"Known are {', '.join(sorted(_classes))}"
-        )
-    return _classes[name].from_config(data["config"])
+    return notation().read_object(data)
+
+
+def serialize_all(values: Iterable[Configurable]) -> list[dict[str, Any]]:
+    """Each as by `serialize`; one that stands in several places is written down at the first of them."""
+    places: dict[int, int] = {}
+    entries: list[dict[str, Any]] = []
+    for index, value in enumerate(values):
+        first = places.setdefault(id(value), index)
+        entries.append(serialize(value) if first == index else notation().write_again(first, value))
+    return entries
+
+
+def deserialize_all(entries: Iterable[Any]) -> list[Any]:
+    """The inverse of `serialize_all`: what was one object is one again."""
+    objects: list[Any] = []
+    for entry in entries:
+        objects.append(notation().read_again(entry, objects))
+    return objects
 
 
 def encode(value: Any, where: str) -> Any:
     """`value` in JSON's types. `where` names the argument in the TypeError for one that has no such form."""
+    if isinstance(value, Written):
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TypeError(f"{where} cannot be written down: {value} has no form in JSON; let None stand for it")
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Configurable):
@@ -130,9 +226,10 @@ def encode(value: Any, where: str) -> Any:
     if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
         return np.dtype(value).name
     if isinstance(value, (list, tuple)):
-        return [encode(item, where) for item in value]
+        items = [encode(item, where) for item in value]
+        return items if isinstance(value, list) else notation().write_tuple(items)
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: encode(item, where) for key, item in value.items()}
+        return notation().write_dict({key: encode(item, where) for key, item in value.items()})
     raise TypeError(
         f"{where} cannot be written down: a {type(value).__name__} has no form in JSON. "
         "Define get_config and from_config on the class to say how it is stored"
@@ -140,14 +237,8 @@ def encode(value: Any, where: str) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """The inverse of `encode`, but for tuples, which come back as lists."""
-    if isinstance(value, dict):
-        if value.keys() == {"class_name", "config"}:
-            return deserialize(value)
-        return {key: decode(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [decode(item) for item in value]
-    return value
+    """The inverse of `encode`, but for tuples, which come back as lists unless the notation keeps them."""
+    return notation().read(value)
 
 
 def accepts(cls: type, argument: str) -> bool:

@@ -33,6 +33,7 @@ class Settings:
     isa: int
     precision: str
     verifying: bool
+    debug: bool = False
 
 
 def available_isas() -> list[str]:
@@ -66,6 +67,8 @@ _DEFAULT = _default()
 _current: ContextVar[Settings] = ContextVar("fastlayers_settings", default=_DEFAULT)
 current = _current.get
 
+debugging: list[object] = []  # one entry for each debug=True in use anywhere: while it is empty, layers look no further
+
 
 @contextmanager
 def use(
@@ -75,6 +78,7 @@ def use(
     isa: str | None = None,
     precision: str | None = None,
     verifying: bool | None = None,
+    debug: bool | None = None,
     force_threads: bool = False,
 ) -> Iterator[None]:
     """Scope a choice of path to a `with` block, in this thread or asynchronous task only.
@@ -84,6 +88,7 @@ def use(
     isa         an instruction set present here, see `show_config()`
     precision   "fast", or "high": convolutions keep to direct sums and the small Winograd tiles
     verifying   run both paths on every op and raise on disagreement
+    debug       check every layer's shapes, dtypes and numbers, and name the first layer that breaks
     force_threads  with `threads`: small ops use all of them as well, which is slow, but shows that results don't change
 
     Raises ValueError or TypeError when a value is not one of these; settings left out keep their present value.
@@ -109,8 +114,14 @@ def use(
         changes["precision"] = precision
     if verifying is not None:
         changes["verifying"] = bool(verifying)
+    if debug is not None:
+        changes["debug"] = bool(debug)
     token = _current.set(replace(current(), **changes))  # type: ignore[arg-type]
+    if debug:
+        debugging.append(token)
     try:
         yield
     finally:
+        if debug:
+            debugging.remove(token)
         _current.reset(token)

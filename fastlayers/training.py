@@ -3,45 +3,72 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from fastlayers import weights
-from fastlayers.checks import Array, plain_array
+from fastlayers import saving
 from fastlayers.layer import Layer
 from fastlayers.optimizers import Optimizer
 from fastlayers.parameter import Parameter
+from fastlayers.several import (
+    Arrays,
+    Losses,
+    LossFunction,
+    Mean,
+    Outputs,
+    checked_inputs,
+    checked_targets,
+    examples,
+    one_loss,
+    parts,
+    pick,
+)
 from fastlayers.shapes import check_bool, positive_int
 
-LossFunction = Callable[[Array, ArrayLike], tuple[float, Array]]
 Logs = dict[str, float]
 
 
 class Model(Layer):
-    """A layer that can be trained as it stands: subclass it as `Layer`, or use `Sequential`.
+    """A layer that can be trained as it stands: subclass it as `Layer`, use `Sequential`, or make a graph:
+
+        fl.Model(inputs, outputs)       a `Graph` of the layers between these symbols; see `fastlayers.graph`
 
     Losses are functions (y_pred, y_true) -> (value, gradient), those of `fastlayers.losses` or your own.
     """
 
-    def train_step(self, x: Array, y: ArrayLike, loss: LossFunction, optimizer: Optimizer) -> tuple[float, Array]:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls is Model and (args or "inputs" in kwargs or "outputs" in kwargs):
+            from fastlayers.graph import Graph  # not above: a graph is a model
+
+            return super().__new__(Graph, *args, **kwargs)
+        return super().__new__(cls, *args, **kwargs)
+
+    def train_step(
+        self,
+        x: Arrays,
+        y: Any,
+        loss: Losses,
+        optimizer: Optimizer,
+        loss_weights: Sequence[float] | None = None,
+    ) -> tuple[float, Arrays]:
         """One step on one batch: forward, loss, backward, update -> loss value, outputs before the update."""
-        return self._step(x, y, loss, optimizer, None)
+        return self._step(x, y, one_loss(loss, loss_weights), optimizer, None)
 
     def fit(
         self,
-        x: Array,
-        y: ArrayLike,
+        x: Arrays,
+        y: Any,
         *,
-        loss: LossFunction,
+        loss: Losses,
         optimizer: Optimizer,
+        loss_weights: Sequence[float] | None = None,
         epochs: int = 1,
         batch_size: int = 32,
         shuffle: bool = True,
         seed: int | None = 0,
-        validation_data: tuple[Array, ArrayLike] | None = None,
+        validation_data: tuple[Arrays, Any] | None = None,
         on_epoch: Callable[[int, Logs], object] | None = None,
     ) -> dict[str, list[float]]:
         """Train on x (N, …) and y (N, …) -> {"loss": [one value an epoch], …}
@@ -51,26 +78,32 @@ class Model(Layer):
         trained on. Examples are drawn anew each epoch, in an order that follows from `seed`. After each epoch
         on_epoch(epoch, logs) is called, epochs counted from 0; training ends early when it returns False. The
         result does not depend on the number of threads, to the bit.
+
+        Several inputs are a tuple x, several outputs have a tuple y and a tuple of losses, None for an output
+        without one. "loss" is then their sum, weighted by loss_weights, and "NAME_loss" and "NAME_accuracy" are
+        those of each output.
         """
         x, targets = self._examples(x, y)
+        loss = one_loss(loss, loss_weights)
         epochs = positive_int(self.name, "epochs", epochs)
         batch_size = positive_int(self.name, "batch_size", batch_size)
         shuffle = check_bool(self.name, "shuffle", shuffle)
         random = np.random.default_rng(seed)
+        n = examples(x)
         parameters: list[Parameter] | None = None
         history: dict[str, list[float]] = {}
         for epoch in range(epochs):
-            mean = _Mean(loss)
-            order = random.permutation(len(x)) if shuffle else np.arange(len(x))
-            for batch in _slices(len(x), batch_size):
+            mean = Mean(loss, self.output_names)
+            order = random.permutation(n) if shuffle else np.arange(n)
+            for batch in _slices(n, batch_size):
                 picked = order[batch]
-                wanted = targets[picked]
-                value, outputs = self._step(x[picked], wanted, loss, optimizer, parameters)
+                wanted = pick(targets, picked)
+                value, outputs = self._step(pick(x, picked), wanted, loss, optimizer, parameters)
                 mean.add(value, outputs, wanted)
                 parameters = self.parameters() if parameters is None else parameters
             logs = mean.logs()
             if validation_data is not None:
-                validation = self.evaluate(*validation_data, loss, batch_size=batch_size)
+                validation = self._evaluate(*validation_data, loss, batch_size)
                 logs.update({f"val_{name}": number for name, number in validation.items()})
             for name, number in logs.items():
                 history.setdefault(name, []).append(number)
@@ -78,50 +111,65 @@ class Model(Layer):
                 break
         return history
 
-    def evaluate(self, x: Array, y: ArrayLike, loss: LossFunction, batch_size: int = 256) -> Logs:
-        """{"loss": …} over all examples, with "accuracy" for losses that know right from wrong."""
+    def evaluate(
+        self,
+        x: Arrays,
+        y: Any,
+        loss: Losses,
+        batch_size: int = 256,
+        loss_weights: Sequence[float] | None = None,
+    ) -> Logs:
+        """{"loss": …} over all examples, with "accuracy" for losses that know right from wrong; see `fit`."""
+        return self._evaluate(x, y, one_loss(loss, loss_weights), batch_size)
+
+    def _evaluate(self, x: Arrays, y: Any, loss: LossFunction, batch_size: int) -> Logs:
         x, targets = self._examples(x, y)
-        mean = _Mean(loss)
-        for batch in _slices(len(x), positive_int(self.name, "batch_size", batch_size)):
-            outputs = self(x[batch])
-            mean.add(loss(outputs, targets[batch])[0], outputs, targets[batch])
+        mean = Mean(loss, self.output_names)
+        for batch in _slices(examples(x), positive_int(self.name, "batch_size", batch_size)):
+            outputs, wanted = self(pick(x, batch)), pick(targets, batch)
+            mean.add(loss(outputs, wanted)[0], outputs, wanted)
         return mean.logs()
 
-    def predict(self, x: Array, batch_size: int = 256) -> Array:
+    def predict(self, x: Arrays, batch_size: int = 256) -> Arrays:
         """model(x), a batch at a time, so that memory stays bounded."""
-        x = plain_array(self.name, "x", x)
+        x = checked_inputs(self.name, x)
         batch_size = positive_int(self.name, "batch_size", batch_size)
-        if x.ndim == 0 or len(x) <= batch_size:
-            y: Array = self(x)
-            return y
-        first = self(x[:batch_size])
-        outputs = np.empty((len(x), *first.shape[1:]), first.dtype)
-        outputs[:batch_size] = first
-        for batch in _slices(len(x), batch_size):
+        if any(part.ndim == 0 for part in parts(x)) or examples(x) <= batch_size:
+            return self(x)
+        first = self(pick(x, slice(batch_size)))
+        outputs = Outputs(examples(x), first)
+        outputs.put(slice(batch_size), first)
+        for batch in _slices(examples(x), batch_size):
             if batch.start:
-                outputs[batch] = self(x[batch])
-        return outputs
+                outputs.put(batch, self(pick(x, batch)))
+        return outputs.result()
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs, as far as they have any, for the losses of each."""
+        return ()
 
     def save_weights(self, path: str | os.PathLike[str]) -> None:
-        """Write all weights to an .npz file, which appears whole or not at all."""
-        weights.save_weights(self, path)
+        """Write all weights to a safetensors file, which appears whole or not at all. `fl.save` writes the model."""
+        saving.save_weights(self, path)
 
-    def load_weights(self, path: str | os.PathLike[str]) -> None:
-        """Read all weights from a file that `save_weights` wrote.
+    def load_weights(self, path: str | os.PathLike[str], strict: bool = True) -> saving.WeightsReport:
+        """Read the weights from a file of `save_weights` or `fl.save`, or another safetensors file, by their names.
 
-        ValueError lists every array that is missing, unexpected or of another shape or dtype; then nothing is
+        ValueError lists every array that is missing, unexpected or of another shape or dtype. With strict=False
+        those that fit are read and the report that is returned lists the others. After an error nothing is
         changed.
         """
-        weights.load_weights(self, path)
+        return saving.load_weights(self, path, strict)
 
     def _step(
         self,
-        x: Array,
-        y: ArrayLike,
+        x: Arrays,
+        y: Any,
         loss: LossFunction,
         optimizer: Optimizer,
         parameters: list[Parameter] | None,
-    ) -> tuple[float, Array]:
+    ) -> tuple[float, Arrays]:
         if not callable(getattr(optimizer, "step", None)):
             raise TypeError(f"expected an optimizer such as fastlayers.optimizers.SGD(), got {optimizer!r}")
         outputs, cache = self.forward(x, training=True)
@@ -130,42 +178,24 @@ class Model(Layer):
         optimizer.step(self.parameters() if parameters is None else parameters)
         return value, outputs
 
-    def _backward_once(self, dy: Array, cache: Any) -> None:
+    def _backward_once(self, dy: Arrays, cache: Any) -> None:
         """`backward_parameters` with a cache that nobody will use again."""
-        self.backward_parameters(dy, cache)
+        self._weights_only(dy, cache)
 
-    def _examples(self, x: Array, y: ArrayLike) -> tuple[Array, Array]:
-        x, targets = plain_array(self.name, "x", x), np.asarray(y)
-        if x.ndim == 0 or targets.ndim == 0 or len(x) != len(targets) or not len(x):
+    def _examples(self, x: Any, y: Any) -> tuple[Arrays, Arrays]:
+        inputs, targets = checked_inputs(self.name, x), checked_targets(y)
+        arrays = (*parts(inputs), *parts(targets))
+        lengths = {len(array) if array.ndim else 0 for array in arrays}
+        if len(lengths) != 1 or lengths == {0}:
             raise ValueError(
                 f"{self.name} expects x and y with the same number of examples, at least one, "
-                f"got shapes {x.shape} and {targets.shape}"
+                f"got shapes {_shapes(inputs)} and {_shapes(targets)}"
             )
-        return x, targets
+        return inputs, targets
 
 
-class _Mean:
-    """The mean over examples of loss and accuracy, gathered batch by batch."""
-
-    def __init__(self, loss: LossFunction) -> None:
-        if not callable(loss):
-            raise TypeError(f"expected a loss such as fastlayers.losses.MeanSquaredError(), got {loss!r}")
-        self.correct: Callable[[Array, ArrayLike], Array | None] = getattr(loss, "correct", lambda *_: None)
-        self.examples = 0
-        self.sums: dict[str, float] = {}
-
-    def add(self, loss: float, outputs: Array, targets: Array) -> None:
-        self.examples += len(targets)
-        self._add("loss", loss, len(targets))
-        right = self.correct(outputs, targets)
-        if right is not None:
-            self._add("accuracy", float(right.mean()), len(targets))
-
-    def _add(self, name: str, value: float, examples: int) -> None:
-        self.sums[name] = self.sums.get(name, 0.0) + value * examples
-
-    def logs(self) -> Logs:
-        return {name: total / self.examples for name, total in self.sums.items()}
+def _shapes(arrays: Arrays) -> str:
+    return ", ".join(str(array.shape) for array in parts(arrays))
 
 
 def _slices(n: int, batch_size: int) -> Iterator[slice]:

@@ -67,10 +67,10 @@ def test_verify_really_verifies(capsys: pytest.CaptureFixture[str]) -> None:
     assert "fastlayers: " in capsys.readouterr().err
 
 
-def test_train_saves_weights_and_prints_lines_that_load_them(
+def test_train_saves_the_model_and_prints_lines_that_load_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "mine.npz"
+    path = tmp_path / "mine.safetensors"
     assert cli.main(["train", "--epochs", "2", "--output", str(path), "--threads", "1"]) == 0
     shown = capsys.readouterr().out
     lines = re.findall(r"epoch (\d)/2  loss \d\.\d{4}  accuracy +\d+\.\d+%  [\d,]+ images/s", shown)
@@ -78,7 +78,7 @@ def test_train_saves_weights_and_prints_lines_that_load_them(
     assert "on 360 of 360 digits" in shown
     held_out = re.search(r"held-out accuracy (\S+)% of 360 digits", shown)
     assert held_out is not None
-    script = shown.split("these lines load them:")[1].split("verified:")[0]
+    script = shown.split("these lines load it:")[1].split("verified:")[0]
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert float(ran.stdout) == pytest.approx(float(held_out[1]) / 100, abs=1e-4)
@@ -91,7 +91,7 @@ def test_train_reports_a_disagreement(
 
     softened = backend.OPS["dense"]._replace(reference=lambda *args: np.zeros((len(args[0]), args[1].shape[1]), "f4"))
     monkeypatch.setitem(backend.OPS, "dense", softened)
-    arguments = ["train", "--epochs", "1", "--threads", "1", "--output", str(tmp_path / "w.npz")]
+    arguments = ["train", "--epochs", "1", "--threads", "1", "--output", str(tmp_path / "w.safetensors")]
     assert cli.main(arguments) == 1
     assert "verification FAILED" in capsys.readouterr().err
 
@@ -131,7 +131,7 @@ def test_bad_arguments(arguments: list[str], message: str, capsys: pytest.Captur
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("output", ["", "nowhere/w.npz"])
+@pytest.mark.parametrize("output", ["", "nowhere/w.safetensors"])
 def test_a_bad_path_is_refused_before_training(output: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "--output", str(tmp_path / output)]) == 2
     shown = capsys.readouterr()
@@ -143,7 +143,7 @@ def test_a_bad_path_is_refused_before_training(output: str, tmp_path: Path, caps
 def test_training_reaches_98_percent_on_digits_it_has_not_seen(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["train", "--threads", "1", "--output", str(tmp_path / "w.npz")]) == 0
+    assert cli.main(["train", "--threads", "1", "--output", str(tmp_path / "w.safetensors")]) == 0
     shown = capsys.readouterr().out
     held_out = re.search(r"held-out accuracy (\S+)% of 360 digits", shown)
     assert held_out is not None

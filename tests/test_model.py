@@ -1,20 +1,17 @@
-"""Sequential and what every model can do: training, prediction, weights in files."""
+"""Sequential and what every model can do: training, prediction."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fastlayers as fl
-from fastlayers.model import add_note
+from fastlayers.errors import add_note
 from fastlayers.registry import deserialize, serialize
 
 LOSS = fl.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -330,94 +327,6 @@ def test_an_empty_model_is_the_identity() -> None:
     assert y is x
     assert model.backward(x, cache) is x
     assert model.compute_output_shape((3,)) == (3,)
-
-
-class TestWeightFiles:
-    def test_round_trip(self, tmp_path: Path) -> None:
-        model, other = cnn(0, "float64"), cnn(1, "float64")
-        path = tmp_path / "weights"
-        model.save_weights(path)
-        assert os.listdir(tmp_path) == ["weights"]
-        arrays = [p.value for p in other.parameters()]
-        other.load_weights(str(path))
-        assert bits(other) == bits(model)
-        assert all(p.value is array for p, array in zip(other.parameters(), arrays, strict=True))
-        with np.load(path, allow_pickle=False) as archive:
-            assert archive.files == list(model.named_parameters())
-            assert np.array_equal(archive["conv2d/kernel"], model.layers[0].kernel.value)
-        first = path.read_bytes()
-        model.save_weights(path)
-        assert path.read_bytes() == first
-
-    def test_reports_everything_that_does_not_fit_and_changes_nothing(self, tmp_path: Path) -> None:
-        path = tmp_path / "w.npz"
-        fl.Sequential([fl.Dense(3), fl.Dense(4, name="extra")], input_shape=(5,)).save_weights(path)
-        model = fl.Sequential([fl.Dense(2, dtype="float64"), fl.Dense(4, name="other")], input_shape=(5,))
-        model.layers[1].dtype = "float64"
-        before = bits(model)
-        with pytest.raises(ValueError, match="does not fit sequential") as caught:
-            model.load_weights(path)
-        assert str(caught.value).splitlines()[1:] == [
-            "  missing: other/kernel (2, 4)",
-            "  missing: other/bias (4,)",
-            "  unexpected: extra/kernel (3, 4)",
-            "  unexpected: extra/bias (4,)",
-            "  mismatch: dense/kernel is (5, 2) float64 in sequential, (5, 3) float32 in the file",
-            "  mismatch: dense/bias is (2,) float64 in sequential, (3,) float32 in the file",
-        ]
-        assert bits(model) == before
-
-    @pytest.mark.parametrize("damage", ["truncated", "garbage", "pickle", "npy", "empty", "flipped"])
-    def test_refuses_a_damaged_file(self, tmp_path: Path, damage: str) -> None:
-        model, path = cnn(), tmp_path / "w.npz"
-        model.save_weights(path)
-        whole = path.read_bytes()
-        if damage == "truncated":
-            path.write_bytes(whole[:-100])
-        elif damage == "garbage":
-            path.write_bytes(b"not a file of weights")
-        elif damage == "empty":
-            path.write_bytes(b"")
-        elif damage == "flipped":
-            path.write_bytes(whole[:3000] + bytes([whole[3000] ^ 255]) + whole[3001:])
-        elif damage == "npy":
-            with path.open("wb") as file:
-                np.save(file, np.zeros(3))
-        else:
-            np.savez(path, **{"conv2d/kernel": np.array([{}], dtype=object)})
-        before = bits(model)
-        with pytest.raises(ValueError, match=r"w\.npz is not a weights file"):
-            model.load_weights(path)
-        assert bits(model) == before
-
-    def test_a_failed_save_leaves_the_old_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        model, path = cnn(), tmp_path / "w.npz"
-        model.save_weights(path)
-        before = path.read_bytes()
-
-        def fail(*args: Any, **options: Any) -> None:
-            raise OSError("disk full")
-
-        monkeypatch.setattr(np.lib.format, "write_array", fail)
-        with pytest.raises(OSError, match="disk full"):
-            cnn(1).save_weights(path)
-        assert path.read_bytes() == before
-        assert os.listdir(tmp_path) == ["w.npz"]
-
-    def test_missing_folders_and_files_are_named(self, tmp_path: Path) -> None:
-        with pytest.raises(FileNotFoundError, match="nowhere"):
-            cnn().save_weights(tmp_path / "nowhere" / "w.npz")
-        with pytest.raises(FileNotFoundError, match="absent"):
-            cnn().load_weights(tmp_path / "absent")
-        with pytest.raises(RuntimeError, match="is not built yet"):
-            fl.Sequential([fl.Dense(3)]).save_weights(tmp_path / "w.npz")
-        assert os.listdir(tmp_path) == []
-
-    def test_members_are_stored_plainly(self, tmp_path: Path) -> None:
-        path = tmp_path / "w.npz"
-        cnn().save_weights(path)
-        with zipfile.ZipFile(path) as archive:
-            assert archive.testzip() is None
 
 
 class TestConfiguration:

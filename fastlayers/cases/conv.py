@@ -231,5 +231,7 @@ def draw_linear(rng: Rng) -> ConvCase:
 TABLE = {
     "conv2d": OpCases(ROWS, draw, arguments, ("y",), bounds, exact),
     "conv2d_backward_input": OpCases(ROWS, draw_linear, input_arguments, ("dx",), input_bounds, sums_directly),
-    "conv2d_backward_weight": OpCases(ROWS, draw_linear, weight_arguments, ("dkernel", "dbias"), weight_bounds, sums_directly),
+    "conv2d_backward_weight": OpCases(
+        ROWS, draw_linear, weight_arguments, ("dkernel", "dbias"), weight_bounds, sums_directly
+    ),
 }

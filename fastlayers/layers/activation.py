@@ -21,6 +21,8 @@ class Activation(Layer):
     alpha            of elu
     """
 
+    n_inputs = 1
+
     def __init__(self, activation: str, negative_slope: float = 0.2, alpha: float = 1.0, **options: Any) -> None:
         super().__init__(**options)
         self.activation = checked_activation(self.name, activation)
@@ -69,6 +71,8 @@ class Softmax(Layer):
     `axis` counts the batch axis as 0.
     """
 
+    n_inputs = 1
+
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)
         if isinstance(axis, bool) or not isinstance(axis, int):
@@ -97,6 +101,8 @@ class Affine(Layer):
     The activation is fused into the op that computes z. Only gelu and silu, whose gradients need z itself,
     and softmax run as an op of their own, in `forward`; the numbers are the same, bit by bit.
     """
+
+    n_inputs = 1
 
     activation: str
     axis = -1  # of softmax: the channels

@@ -26,6 +26,8 @@ class Dropout(Layer):
     the cache, so the mask takes no memory.  Srivastava et al., JMLR 15 (2014), in the inverted form.
     """
 
+    n_inputs = 1
+
     def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.rate = real(self.name, "rate", rate, below=1.0)

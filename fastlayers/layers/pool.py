@@ -16,6 +16,8 @@ from fastlayers.protocol import Shape
 class _Pooling2D(Layer):
     """Arguments and output shape of a pool."""
 
+    n_inputs = 1
+
     allow_empty = False  # whether windows that read no pixel have a value
 
     def __init__(
@@ -122,6 +124,8 @@ class AveragePooling2D(_Pooling2D):
 
 class _GlobalPooling2D(Layer):
     """A pool whose window is the whole image."""
+
+    n_inputs = 1
 
     def __init__(self, data_format: str = "channels_last", keepdims: bool = False, **options: Any) -> None:
         super().__init__(**options)

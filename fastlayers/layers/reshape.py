@@ -16,6 +16,8 @@ from fastlayers.protocol import Shape
 class _Reshaping(Layer):
     """y = x in another shape: a view where the memory layout allows it."""
 
+    n_inputs = 1
+
     def forward(self, x: Array, training: bool = False) -> tuple[Array, Shape]:
         return x.reshape(x.shape[0], *self.compute_output_shape(x.shape[1:])), x.shape
 
