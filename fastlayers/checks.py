@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlayers._kernels.runtime import plain_floats
+
 Array = NDArray[Any]
 
 F32 = np.dtype(np.float32)
@@ -52,14 +54,7 @@ def float_array(who: str, what: str, value: object, dtype: np.dtype[Any] | None 
 
 def same_floats(who: str, names: tuple[str, ...], *arrays: Any) -> tuple[Array, ...]:
     """All arrays as exact ndarrays of the first one's dtype, float32 or float64; None stays None."""
-    dtype = getattr(arrays[0], "dtype", None)
-    if dtype is F32 or dtype is F64:
-        for array in arrays:
-            if array is not None and (type(array) is not np.ndarray or array.dtype is not dtype):
-                break
-        else:
-            return arrays
-    return _same_floats(who, names, arrays)
+    return arrays if plain_floats(*arrays) else _same_floats(who, names, arrays)
 
 
 def _same_floats(who: str, names: tuple[str, ...], arrays: tuple[Any, ...]) -> tuple[Array, ...]:

@@ -3,10 +3,10 @@
 
 cimport numpy as cnp
 from activations cimport activation_code
-from arrays cimport check, contiguous, dtype_of, empty, window_of
+from arrays cimport check, contiguous, dtype_of, empty, fl_window, window_of
 from conv_driver cimport (FL_CONV_AUTO, FL_CONV_BACKWARD_INPUT, FL_CONV_BACKWARD_WEIGHT, FL_CONV_FORWARD, FL_CONV_PRECISE,
                           driver_of, fl_conv, fl_conv_driver_f32, fl_conv_driver_f64, fl_conv_pass)
-from process cimport join_process
+from process cimport PyThreadState, join_process, release_gil, take_gil
 
 cnp.import_array()
 join_process()
@@ -43,10 +43,8 @@ cdef bint is_channels_first(str data_format) except -1:
     return data_format == "channels_first"
 
 
-cdef int expect(bint holds, str name, x, str expected) except -1:
-    if not holds:
-        raise ValueError(f"{name}: expected shape {expected}, got {(<object> x).shape}")
-    return 0
+cdef int refuse(str name, x, str expected) except -1:
+    raise ValueError(f"{name}: expected shape {expected}, got {(<object> x).shape}")
 
 
 cdef int choose(fl_conv *conv, int typenum, fl_conv_pass which, str algorithm) except -1:
@@ -63,6 +61,11 @@ cdef int choose(fl_conv *conv, int typenum, fl_conv_pass which, str algorithm) e
     if conv.algorithm < 0:
         raise ValueError(f"algorithm: {algorithm!r} does not apply to this convolution")
     return 0
+
+
+cdef inline double work_of(const fl_conv *conv) noexcept:
+    cdef const fl_window *w = &conv.window
+    return 2.0 * conv.batch * w.oh * w.ow * w.kh * w.kw * conv.channels * (conv.filters // conv.groups)
 
 
 def algorithm_names():
@@ -97,19 +100,22 @@ def conv2d(x, kernel, bias, window, Py_ssize_t groups, str data_format, str acti
     cdef fl_conv conv
     conv.window, conv.groups, conv.isa, conv.threads = window_of(window), groups, isa, threads
     conv.batch, conv.channels = xs.shape[0], xs.shape[3]
-    expect(xs.shape[1] == conv.window.h and xs.shape[2] == conv.window.w, "x", x, f"of {window[:2]} pixels")
-    expect(cnp.PyArray_NDIM(w) == 4 and w.shape[0] == conv.window.kh and w.shape[1] == conv.window.kw
-           and groups > 0 and w.shape[2] * groups == conv.channels and w.shape[3] % groups == 0,
-           "kernel", kernel, f"({window.kh}, {window.kw}, {conv.channels} / groups, filters)")
+    if not (xs.shape[1] == conv.window.h and xs.shape[2] == conv.window.w):
+        refuse("x", x, f"of {window[:2]} pixels")
+    if not (cnp.PyArray_NDIM(w) == 4 and w.shape[0] == conv.window.kh and w.shape[1] == conv.window.kw
+            and groups > 0 and w.shape[2] * groups == conv.channels and w.shape[3] % groups == 0):
+        refuse("kernel", kernel, f"({window.kh}, {window.kw}, {conv.channels} / groups, filters)")
     conv.filters = w.shape[3]
-    expect(b is None or (cnp.PyArray_NDIM(b) == 1 and b.shape[0] == conv.filters), "bias", bias, f"({conv.filters},)")
+    if not (b is None or (cnp.PyArray_NDIM(b) == 1 and b.shape[0] == conv.filters)):
+        refuse("bias", bias, f"({conv.filters},)")
     cdef int code = activation_code(activation)
     choose(&conv, typenum, FL_CONV_FORWARD, algorithm)
     cdef cnp.ndarray y = empty(4, conv.batch, conv.window.oh, conv.window.ow, conv.filters, typenum)
     cdef void *bias_data = NULL if b is None else cnp.PyArray_DATA(b)
-    with nogil:
-        status = driver_of(typenum).forward(&conv, cnp.PyArray_DATA(xs), cnp.PyArray_DATA(w), bias_data,
-                                            cnp.PyArray_DATA(y), code, alpha)
+    cdef PyThreadState *state = release_gil(work_of(&conv))
+    status = driver_of(typenum).forward(&conv, cnp.PyArray_DATA(xs), cnp.PyArray_DATA(w), bias_data,
+                                        cnp.PyArray_DATA(y), code, alpha)
+    take_gil(state)
     check(status)
     return to_channels_first(y, isa, threads) if channels_first else y
 
@@ -122,15 +128,18 @@ def conv2d_backward_input(dy, kernel, window, Py_ssize_t groups, str data_format
     cdef fl_conv conv
     conv.window, conv.groups, conv.isa, conv.threads = window_of(window), groups, isa, threads
     conv.batch, conv.filters = dys.shape[0], dys.shape[3]
-    expect(dys.shape[1] == conv.window.oh and dys.shape[2] == conv.window.ow, "dy", dy, f"of {window[2:4]} pixels")
-    expect(cnp.PyArray_NDIM(w) == 4 and w.shape[0] == conv.window.kh and w.shape[1] == conv.window.kw
-           and groups > 0 and w.shape[3] == conv.filters and conv.filters % groups == 0,
-           "kernel", kernel, f"({conv.window.kh}, {conv.window.kw}, channels / groups, {conv.filters})")
+    if not (dys.shape[1] == conv.window.oh and dys.shape[2] == conv.window.ow):
+        refuse("dy", dy, f"of {window[2:4]} pixels")
+    if not (cnp.PyArray_NDIM(w) == 4 and w.shape[0] == conv.window.kh and w.shape[1] == conv.window.kw
+            and groups > 0 and w.shape[3] == conv.filters
+            and conv.filters % groups == 0):
+        refuse("kernel", kernel, f"({conv.window.kh}, {conv.window.kw}, channels / groups, {conv.filters})")
     conv.channels = w.shape[2] * groups
     choose(&conv, typenum, FL_CONV_BACKWARD_INPUT, algorithm)
     cdef cnp.ndarray dx = empty(4, conv.batch, conv.window.h, conv.window.w, conv.channels, typenum)
-    with nogil:
-        status = driver_of(typenum).backward_input(&conv, cnp.PyArray_DATA(dys), cnp.PyArray_DATA(w), cnp.PyArray_DATA(dx))
+    cdef PyThreadState *state = release_gil(work_of(&conv))
+    status = driver_of(typenum).backward_input(&conv, cnp.PyArray_DATA(dys), cnp.PyArray_DATA(w), cnp.PyArray_DATA(dx))
+    take_gil(state)
     check(status)
     return to_channels_first(dx, isa, threads) if channels_first else dx
 
@@ -145,17 +154,21 @@ def conv2d_backward_weight(x, dy, window, Py_ssize_t groups, str data_format, bi
     cdef fl_conv conv
     conv.window, conv.groups, conv.isa, conv.threads = window_of(window), groups, isa, threads
     conv.batch, conv.channels, conv.filters = xs.shape[0], xs.shape[3], dys.shape[3]
-    expect(xs.shape[1] == conv.window.h and xs.shape[2] == conv.window.w, "x", x, f"of {window[:2]} pixels")
-    expect(groups > 0 and conv.channels % groups == 0, "x", x, f"with channels that {groups} groups divide")
-    expect(dys.shape[0] == conv.batch and dys.shape[1] == conv.window.oh and dys.shape[2] == conv.window.ow
-           and conv.filters % groups == 0, "dy", dy, f"of {conv.batch} images of {window[2:4]} pixels")
+    if not (xs.shape[1] == conv.window.h and xs.shape[2] == conv.window.w):
+        refuse("x", x, f"of {window[:2]} pixels")
+    if not (groups > 0 and conv.channels % groups == 0):
+        refuse("x", x, f"with channels that {groups} groups divide")
+    if not (dys.shape[0] == conv.batch and dys.shape[1] == conv.window.oh and dys.shape[2] == conv.window.ow
+            and conv.filters % groups == 0):
+        refuse("dy", dy, f"of {conv.batch} images of {window[2:4]} pixels")
     choose(&conv, typenum, FL_CONV_BACKWARD_WEIGHT, algorithm)
     cdef cnp.ndarray dkernel = empty(4, conv.window.kh, conv.window.kw, conv.channels // groups, conv.filters, typenum)
     cdef cnp.ndarray dbias = empty(1, conv.filters, 0, 0, 0, typenum) if with_bias else None
     cdef void *dbias_data = cnp.PyArray_DATA(dbias) if with_bias else NULL
-    with nogil:
-        status = driver_of(typenum).backward_weight(&conv, cnp.PyArray_DATA(xs), cnp.PyArray_DATA(dys),
-                                                    cnp.PyArray_DATA(dkernel), dbias_data)
+    cdef PyThreadState *state = release_gil(work_of(&conv))
+    status = driver_of(typenum).backward_weight(&conv, cnp.PyArray_DATA(xs), cnp.PyArray_DATA(dys),
+                                                cnp.PyArray_DATA(dkernel), dbias_data)
+    take_gil(state)
     check(status)
     return dkernel, dbias
 

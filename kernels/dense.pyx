@@ -1,21 +1,34 @@
 # cython: language_level=3, boundscheck=False, freethreading_compatible=True
-"""The dense layer's products: to the drivers, a 1x1 convolution over one image of N pixels in a row."""
+"""The dense layer, forward and backward."""
 
 cimport numpy as cnp
 from activations cimport activation_code
-from arrays cimport check, contiguous, dtype_of, empty, fl_window
-from conv_driver cimport FL_CONV_AUTO, driver_of, fl_conv
-from process cimport join_process
+from arrays cimport check, contiguous, dtype_of, empty
+from process cimport PyThreadState, join_process, release_gil, take_gil
 
 cnp.import_array()
 join_process()
 
-cdef fl_conv product(Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units, int isa, int threads) noexcept:
-    cdef fl_conv conv
-    conv.window = fl_window(h=1, w=rows, oh=1, ow=rows, kh=1, kw=1, sh=1, sw=1, dh=1, dw=1, top=0, bottom=0, left=0, right=0)
-    conv.batch, conv.channels, conv.filters, conv.groups = 1, inputs, units, 1
-    conv.algorithm, conv.isa, conv.threads = FL_CONV_AUTO, isa, threads
-    return conv
+cdef extern from "dense.h":
+    enum fl_dense_pass: FL_DENSE_FORWARD, FL_DENSE_BACKWARD_INPUT, FL_DENSE_BACKWARD_WEIGHT
+    ctypedef struct fl_dense:
+        Py_ssize_t rows, inputs, units
+        int isa, threads
+    ctypedef struct fl_dense_driver:
+        int (*forward)(const fl_dense *, const void *x, const void *kernel, const void *bias, void *y, int activation,
+                       double alpha) nogil
+        int (*backward_input)(const fl_dense *, const void *dy, const void *kernel, void *dx) nogil
+        int (*backward_weight)(const fl_dense *, const void *x, const void *dy, void *dkernel, void *dbias) nogil
+        const char *(*algorithm)(const fl_dense *, fl_dense_pass)
+    const fl_dense_driver fl_dense_driver_f32, fl_dense_driver_f64
+
+
+cdef inline const fl_dense_driver *driver_of(int typenum) noexcept nogil:
+    return &fl_dense_driver_f32 if typenum == cnp.NPY_FLOAT else &fl_dense_driver_f64
+
+
+cdef inline double work_of(const fl_dense *d) noexcept:
+    return 2.0 * d.rows * d.inputs * d.units
 
 
 cdef cnp.ndarray matrix(x, int typenum, str name):
@@ -34,12 +47,13 @@ def dense(x, kernel, bias, str activation, double alpha, int isa, int threads):
         raise ValueError(f"kernel: expected {xs.shape[1]} rows for x of shape {x.shape}, got shape {kernel.shape}")
     if b is not None and (cnp.PyArray_NDIM(b) != 1 or b.shape[0] != w.shape[1]):
         raise ValueError(f"bias: expected shape ({w.shape[1]},), got {bias.shape}")
-    cdef fl_conv conv = product(xs.shape[0], xs.shape[1], w.shape[1], isa, threads)
-    cdef cnp.ndarray y = empty(2, conv.window.w, conv.filters, 0, 0, typenum)
+    cdef fl_dense d = fl_dense(rows=xs.shape[0], inputs=xs.shape[1], units=w.shape[1], isa=isa, threads=threads)
+    cdef cnp.ndarray y = empty(2, d.rows, d.units, 0, 0, typenum)
     cdef void *bias_data = NULL if b is None else cnp.PyArray_DATA(b)
-    with nogil:
-        status = driver_of(typenum).forward(&conv, cnp.PyArray_DATA(xs), cnp.PyArray_DATA(w), bias_data,
-                                            cnp.PyArray_DATA(y), code, alpha)
+    cdef PyThreadState *state = release_gil(work_of(&d))
+    status = driver_of(typenum).forward(&d, cnp.PyArray_DATA(xs), cnp.PyArray_DATA(w), bias_data,
+                                        cnp.PyArray_DATA(y), code, alpha)
+    take_gil(state)
     check(status)
     return y
 
@@ -50,10 +64,11 @@ def dense_backward_input(dy, kernel, int isa, int threads):
     cdef cnp.ndarray dys = matrix(dy, typenum, "dy"), w = matrix(kernel, typenum, "kernel")
     if w.shape[1] != dys.shape[1]:
         raise ValueError(f"kernel: expected {dys.shape[1]} columns for dy of shape {dy.shape}, got shape {kernel.shape}")
-    cdef fl_conv conv = product(dys.shape[0], w.shape[0], w.shape[1], isa, threads)
-    cdef cnp.ndarray dx = empty(2, conv.window.w, conv.channels, 0, 0, typenum)
-    with nogil:
-        status = driver_of(typenum).backward_input(&conv, cnp.PyArray_DATA(dys), cnp.PyArray_DATA(w), cnp.PyArray_DATA(dx))
+    cdef fl_dense d = fl_dense(rows=dys.shape[0], inputs=w.shape[0], units=w.shape[1], isa=isa, threads=threads)
+    cdef cnp.ndarray dx = empty(2, d.rows, d.inputs, 0, 0, typenum)
+    cdef PyThreadState *state = release_gil(work_of(&d))
+    status = driver_of(typenum).backward_input(&d, cnp.PyArray_DATA(dys), cnp.PyArray_DATA(w), cnp.PyArray_DATA(dx))
+    take_gil(state)
     check(status)
     return dx
 
@@ -64,12 +79,20 @@ def dense_backward_weight(x, dy, bint with_bias, int isa, int threads):
     cdef cnp.ndarray xs = matrix(x, typenum, "x"), dys = matrix(dy, typenum, "dy")
     if xs.shape[0] != dys.shape[0]:
         raise ValueError(f"dy: expected {xs.shape[0]} rows for x of shape {x.shape}, got shape {dy.shape}")
-    cdef fl_conv conv = product(xs.shape[0], xs.shape[1], dys.shape[1], isa, threads)
-    cdef cnp.ndarray dkernel = empty(2, conv.channels, conv.filters, 0, 0, typenum)
-    cdef cnp.ndarray dbias = empty(1, conv.filters, 0, 0, 0, typenum) if with_bias else None
+    cdef fl_dense d = fl_dense(rows=xs.shape[0], inputs=xs.shape[1], units=dys.shape[1], isa=isa, threads=threads)
+    cdef cnp.ndarray dkernel = empty(2, d.inputs, d.units, 0, 0, typenum)
+    cdef cnp.ndarray dbias = empty(1, d.units, 0, 0, 0, typenum) if with_bias else None
     cdef void *dbias_data = cnp.PyArray_DATA(dbias) if with_bias else NULL
-    with nogil:
-        status = driver_of(typenum).backward_weight(&conv, cnp.PyArray_DATA(xs), cnp.PyArray_DATA(dys),
-                                                    cnp.PyArray_DATA(dkernel), dbias_data)
+    cdef PyThreadState *state = release_gil(work_of(&d))
+    status = driver_of(typenum).backward_weight(&d, cnp.PyArray_DATA(xs), cnp.PyArray_DATA(dys),
+                                                cnp.PyArray_DATA(dkernel), dbias_data)
+    take_gil(state)
     check(status)
     return dkernel, dbias
+
+
+def algorithm(Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units, bint double_precision, str which):
+    """Name of the algorithm that a pass ("forward", "backward_input", "backward_weight") of such a layer takes."""
+    cdef fl_dense d = fl_dense(rows=rows, inputs=inputs, units=units, isa=0, threads=1)
+    number = ("forward", "backward_input", "backward_weight").index(which)
+    return driver_of(cnp.NPY_DOUBLE if double_precision else cnp.NPY_FLOAT).algorithm(&d, <fl_dense_pass> <int> number).decode()

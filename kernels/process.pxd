@@ -12,6 +12,23 @@ cdef extern from "buffers.h":
     void fl_buffers_share(fl_buffers *pool)
 
 
+cdef extern from "Python.h":
+    ctypedef struct PyThreadState
+    PyThreadState *PyEval_SaveThread()
+    void PyEval_RestoreThread(PyThreadState *)
+
+
+cdef inline PyThreadState *release_gil(double work) noexcept:
+    """Let other Python threads run while a kernel does `work` flops, unless that is over before they could start."""
+    return PyEval_SaveThread() if work > 1e5 else NULL
+
+
+cdef inline void take_gil(PyThreadState *state) noexcept:
+    """Back from `release_gil`."""
+    if state != NULL:
+        PyEval_RestoreThread(state)
+
+
 cdef inline int join_process() except -1:
     from fastlayers._kernels import runtime
     regions, pool = runtime.shared_addresses()

@@ -1,6 +1,10 @@
 # cython: language_level=3, freethreading_compatible=True
 """Instruction sets, OpenMP and build facts; state that all kernel modules of the process share."""
 
+cimport numpy as cnp
+
+cnp.import_array()
+
 cdef extern from "isa.h":
     int fl_isa_count()
     const char *fl_isa_name(int isa)
@@ -105,3 +109,18 @@ def team_size(int threads, Py_ssize_t tasks, double work):
     with nogil:
         fl_parallel(team, tasks, note_thread, <void *> seen)
     return sum([seen[thread] for thread in range(64)])
+
+
+def plain_floats(*arrays):
+    """Whether all of them are exact ndarrays of one dtype, native float32 or float64; None is passed over."""
+    cdef int typenum = -1
+    for array in arrays:
+        if array is None:
+            continue
+        if not cnp.PyArray_CheckExact(array) or not cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray> array):
+            return False
+        if typenum < 0:
+            typenum = cnp.PyArray_TYPE(<cnp.ndarray> array)
+        if cnp.PyArray_TYPE(<cnp.ndarray> array) != typenum:
+            return False
+    return typenum == cnp.NPY_FLOAT or typenum == cnp.NPY_DOUBLE

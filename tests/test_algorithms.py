@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import fastlayers as fl
+from fastlayers._kernels.dense import algorithm as dense_algorithm
+from fastlayers.cases.dense import ROWS as DENSE_CASES
 from fastlayers.reference.conv import conv2d as reference
 from fastlayers.shapes import conv2d_window
 
@@ -72,3 +74,18 @@ def test_an_infinity_stays_within_its_windows_in_direct_sums() -> None:
     y = fl.ops.conv2d(x, kernel, algorithm="direct")
     assert np.isinf(y[0, 0, 0]).all()
     assert np.isfinite(np.delete(y.reshape(-1, 16), 0, axis=0)).all()
+
+
+@pytest.mark.parametrize("which", ["forward", "backward_input", "backward_weight"])
+def test_the_cases_of_dense_layers_reach_every_algorithm(which: str) -> None:
+    for double in (False, True):
+        taken = {dense_algorithm(case.n, case.i, case.o, double, which) for case in DENSE_CASES.values()}
+        assert taken == {"skinny", "direct"}
+
+
+def test_skinny_products_are_those_of_few_rows() -> None:
+    assert dense_algorithm(1, 784, 512, False, "forward") == "skinny"
+    assert dense_algorithm(1000, 784, 512, False, "forward") == "direct"
+    assert dense_algorithm(16, 784, 512, False, "backward_input") == "skinny"
+    assert dense_algorithm(16, 784, 10, False, "backward_input") == "direct"
+    assert dense_algorithm(256, 784, 512, False, "backward_weight") == "skinny"

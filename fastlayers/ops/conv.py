@@ -54,7 +54,7 @@ def conv2d(
     """
     x, kernel, bias = same_floats(name, ("x", "kernel", "bias"), x, kernel, bias)
     window, _ = _geometry(name, x.shape, kernel.shape, strides, padding, dilation_rate, groups, data_format)
-    if bias is not None:
+    if bias is not None and bias.shape != kernel.shape[3:]:
         expect_shape(name, "bias", bias, kernel.shape[3:])
     function, slope = elementwise(name, activation, negative_slope, alpha)
     y: Array = run("conv2d", x, kernel, bias, window, groups, data_format, function, slope, _wish(algorithm))

@@ -30,11 +30,14 @@ def dense(
     shape = x.shape
     if len(shape) < 2 or shape[-1] != inputs:
         raise ValueError(f"{name} expects x of shape (N, …, {inputs}), got {shape}")
-    if bias is not None:
+    if bias is not None and bias.shape != (units,):
         expect_shape(name, "bias", bias, (units,))
     function, slope = elementwise(name, activation, negative_slope, alpha)
-    y: Array = run("dense", rows(x), kernel, bias, function, slope)
-    return y if len(shape) == 2 else y.reshape(*shape[:-1], units)
+    if len(shape) == 2:
+        y: Array = run("dense", x, kernel, bias, function, slope)
+        return y
+    y = run("dense", rows(x), kernel, bias, function, slope)
+    return y.reshape(*shape[:-1], units)
 
 
 def dense_backward_input(dy: Array, kernel: Array, *, name: str = "dense") -> Array:

@@ -1,0 +1,163 @@
+/* Dense layers over few rows, where reading or writing the weights is what takes the time: they are not packed, and each
+ * is touched once, in long runs.
+ *
+ *     forward   columns of y shared out; a stripe of y stays in L1 while runs of the rows of W stream past
+ *     dx        rows of W shared out; each is multiplied with every row of dy while it is in L1
+ *     dW        rows of dW shared out; each is written at one go, from dy packed in panels */
+#include <string.h>
+
+#include "buffers.h"
+#include "dense_algorithms.h"
+#include "panels.h"
+#include "parallel.h"
+#include "skinny_ukernels.h"
+
+enum {
+    STRIPE_BYTES = 48 << 10, /* of y at work on */
+    ROW_BYTES = 16 << 10,    /* of a row of it */
+    COLUMNS = 64,            /* of y in a task */
+    ROWS = 24,               /* of W or dW in a task: a multiple of all tiles */
+    DOT_BYTES = 128 << 10,   /* of dy that dots are taken with at once */
+    SHORTEST_RUN = 1024,     /* but no fewer columns than these */
+    PACKED_BYTES = 256 << 10, /* of dy at work on in dW: a part of L2 */
+};
+
+static const fl_skinny_ukernels *const ukernels[] = {FL_ISA_ROWS(skinny)};
+
+/* What fl_team weighs against the start of a team: flops, or what moving the weights costs.  These kernels finish a
+ * million flops before another thread has woken up, so a third of them is counted. */
+static double work_of(const fl_dense *d) {
+    double weights = (double)d->inputs * (double)d->units;
+    return FL_MAX(2.0 * (double)d->rows, 4.0 * sizeof(fl_real)) * weights / 3;
+}
+
+typedef struct {
+    const fl_dense *d;
+    const fl_skinny_ukernels *uk;
+    const fl_real *x, *kernel, *bias, *dy;
+    fl_real *y, *dx, *dkernel, *dbias;
+    int activation;
+    fl_real alpha;
+    fl_real *packed; /* dx: all of dy, run by run */
+    ptrdiff_t run;   /* columns of a run */
+    ptrdiff_t chunk; /* dW: panels of dy packed at once, in the thread's part of scratch */
+    char *scratch;
+    ptrdiff_t scratch_bytes;
+} job;
+
+/* ---- forward ---- */
+
+static void stripe(const job *p, ptrdiff_t first_row, ptrdiff_t rows, ptrdiff_t first, ptrdiff_t n) {
+    const ptrdiff_t inputs = p->d->inputs, units = p->d->units;
+    const ptrdiff_t width = fl_ceil_div(n, p->uk->lanes) * p->uk->lanes;
+    _Alignas(64) fl_real sums[STRIPE_BYTES / sizeof(fl_real)];
+    p->uk->rows(rows, inputs, n, p->x + first_row * inputs, inputs, p->kernel + first, units, sums, width);
+    for (ptrdiff_t m = 0; m < rows; m++)
+        p->uk->finish(n, sums + m * width, p->bias ? p->bias + first : NULL, p->y + (first_row + m) * units + first,
+                      p->activation, p->alpha);
+}
+
+static void forward_columns(void *untyped, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    (void)thread;
+    const job *p = untyped;
+    ptrdiff_t last = FL_MIN(p->d->units, end * COLUMNS);
+    for (ptrdiff_t row = 0; row < p->d->rows; row += FL_SKINNY_ROWS) {
+        ptrdiff_t rows = FL_MIN(FL_SKINNY_ROWS, p->d->rows - row);
+        ptrdiff_t wide = FL_MIN(ROW_BYTES, STRIPE_BYTES / rows) / (ptrdiff_t)sizeof(fl_real) / COLUMNS * COLUMNS;
+        for (ptrdiff_t first = begin * COLUMNS; first < last; first += wide) stripe(p, row, rows, first, FL_MIN(wide, last - first));
+    }
+}
+
+int FL(skinny_forward)(const fl_dense *d, const void *x, const void *kernel, const void *bias, void *y, int activation,
+                       double alpha) {
+    job p = {.d = d, .uk = ukernels[d->isa], .x = x, .kernel = kernel, .bias = bias, .y = y, .activation = activation,
+             .alpha = (fl_real)alpha};
+    ptrdiff_t tasks = fl_ceil_div(d->units, COLUMNS);
+    fl_parallel(fl_team(d->threads, tasks, work_of(d)), tasks, forward_columns, &p);
+    return FL_OK;
+}
+
+/* ---- dx ---- */
+
+/* Rows [begin, end) of W, a run of its columns after the other. */
+static void input_rows(void *untyped, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    (void)thread;
+    const job *p = untyped;
+    const ptrdiff_t rows = p->d->rows, inputs = p->d->inputs, units = p->d->units, last = FL_MIN(inputs, end * ROWS);
+    for (ptrdiff_t first = begin * ROWS; first < last; first += ROWS) {
+        for (ptrdiff_t run = 0; run < units; run += p->run)
+            p->uk->dots(rows, FL_MIN(ROWS, last - first), FL_MIN(p->run, units - run), p->packed + run * rows,
+                        p->kernel + first * units + run, units, p->dx + first, inputs, run > 0);
+    }
+}
+
+int FL(skinny_backward_input)(const fl_dense *d, const void *dy, const void *kernel, void *dx) {
+    if (d->units == 0) memset(dx, 0, (size_t)(d->rows * d->inputs) * sizeof(fl_real));
+    if (d->units == 0 || d->rows == 0) return FL_OK;
+    job p = {.d = d, .uk = ukernels[d->isa], .dy = dy, .kernel = kernel, .dx = dx};
+    const size_t bytes = (size_t)(d->rows * fl_ceil_div(d->units, p.uk->lanes) * p.uk->lanes) * sizeof(fl_real);
+    p.run = FL_MAX(SHORTEST_RUN, DOT_BYTES / (ptrdiff_t)sizeof(fl_real) / d->rows / p.uk->lanes * p.uk->lanes);
+    p.packed = fl_buffer_get(bytes);
+    if (!p.packed) return FL_ENOMEM;
+    for (ptrdiff_t run = 0; run < d->units; run += p.run)
+        p.uk->pack(d->rows, FL_MIN(p.run, d->units - run), p.dy + run, d->units, p.packed + run * d->rows);
+    ptrdiff_t tasks = fl_ceil_div(d->inputs, ROWS);
+    fl_parallel(fl_team(d->threads, tasks, work_of(d)), tasks, input_rows, &p);
+    fl_buffer_put(p.packed, bytes);
+    return FL_OK;
+}
+
+/* ---- dW ---- */
+
+/* Rows [first, last) of dW in the columns of some panels, few enough to be packed at once. */
+static void outer_panels(const job *p, ptrdiff_t first, ptrdiff_t last, ptrdiff_t begin, ptrdiff_t end, fl_real *packed) {
+    const ptrdiff_t inputs = p->d->inputs, units = p->d->units, width = p->uk->panel;
+    const ptrdiff_t columns = FL_MIN(end * width, units) - begin * width;
+    for (ptrdiff_t m = 0; m < p->d->rows; m += FL_SKINNY_DEPTH) {
+        ptrdiff_t rows = FL_MIN(FL_SKINNY_DEPTH, p->d->rows - m);
+        for (ptrdiff_t panel = begin; panel < end; panel++) {
+            ptrdiff_t n = FL_MIN(width, units - panel * width);
+            FL(pack_panel)(rows, n, p->dy + m * units + panel * width, units, 1, packed + (panel - begin) * rows * width,
+                           n <= p->uk->lanes ? p->uk->lanes : width);
+        }
+        p->uk->outer(rows, last - first, columns, p->x + m * inputs + first, inputs, packed,
+                     p->dkernel + first * units + begin * width, units, m > 0);
+    }
+}
+
+/* dbias(j) = sum over m, in order, of dy(m, j) */
+static void sum_bias(const job *p) {
+    memset(p->dbias, 0, (size_t)p->d->units * sizeof *p->dbias);
+    for (ptrdiff_t m = 0; m < p->d->rows; m++)
+        for (ptrdiff_t j = 0; j < p->d->units; j++) p->dbias[j] += p->dy[m * p->d->units + j];
+}
+
+/* Every thread packs dy for itself: that costs less than waiting for another to do it. */
+static void weight_rows(void *untyped, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const job *p = untyped;
+    const ptrdiff_t panels = fl_ceil_div(p->d->units, p->uk->panel);
+    for (ptrdiff_t panel = 0; panel < panels; panel += p->chunk)
+        outer_panels(p, begin * ROWS, FL_MIN(p->d->inputs, end * ROWS), panel, FL_MIN(panels, panel + p->chunk),
+                     (fl_real *)(p->scratch + thread * p->scratch_bytes));
+    if (p->dbias && begin == 0) sum_bias(p);
+}
+
+int FL(skinny_backward_weight)(const fl_dense *d, const void *x, const void *dy, void *dkernel, void *dbias) {
+    job p = {.d = d, .uk = ukernels[d->isa], .x = x, .dy = dy, .dkernel = dkernel, .dbias = dbias};
+    if (d->rows == 0) memset(dkernel, 0, (size_t)(d->inputs * d->units) * sizeof(fl_real));
+    if (d->rows == 0 || d->inputs == 0) {
+        if (dbias) sum_bias(&p);
+        return FL_OK;
+    }
+    ptrdiff_t panel_bytes = FL_MIN(d->rows, FL_SKINNY_DEPTH) * p.uk->panel * (ptrdiff_t)sizeof(fl_real);
+    p.chunk = FL_MAX(1, FL_MIN(fl_ceil_div(d->units, p.uk->panel), PACKED_BYTES / panel_bytes));
+    p.scratch_bytes = fl_ceil_div(p.chunk * panel_bytes, 64) * 64;
+    ptrdiff_t tasks = fl_ceil_div(d->inputs, ROWS);
+    int team = fl_team(d->threads, tasks, work_of(d));
+    const size_t bytes = (size_t)(team * p.scratch_bytes);
+    p.scratch = fl_buffer_get(bytes);
+    if (!p.scratch) return FL_ENOMEM;
+    fl_parallel(team, tasks, weight_rows, &p);
+    fl_buffer_put(p.scratch, bytes);
+    return FL_OK;
+}

@@ -1,0 +1,174 @@
+/* Dense products over few rows: see skinny_ukernels.h. */
+#include "skinny_ukernels.h"
+
+#include "activation_ukernels.h"
+#include "varray.h"
+
+/* Tiles as large as the registers allow. */
+#if FL_VECTOR_BYTES == 64 || defined(__aarch64__)
+enum { RUNS = 8, DOT_ROWS = 4, DOTS = 6, OUTER_ROWS = 12 };
+#else
+enum { RUNS = 4, DOT_ROWS = 3, DOTS = 4, OUTER_ROWS = 6 };
+#endif
+
+#define UNROLL _Pragma("GCC unroll 16")
+/* Rows of weights are far apart, so that the processor's own prefetching does not know the next ones; where a single row of
+ * x or dy leaves the loads no time to spare, it is better left alone. */
+enum { PREFETCH_ROWS = 4 };
+#define PREFETCH(p) __builtin_prefetch(p, 0, 2)
+
+/* ---- rows: y += x w, `runs` rows of w side by side ---- */
+
+/* `vectors` vectors of columns, the last of them with n <= VL columns; x holds RUNS elements of every row. */
+FL_INLINE void add_runs(ptrdiff_t rows, const int runs, const int vectors, ptrdiff_t n, const fl_real *x, const fl_real *w,
+                        ptrdiff_t w_row, const int prefetch, fl_real *y, ptrdiff_t y_row) {
+    vreal run[RUNS][2];
+    UNROLL for (int r = 0; r < runs; r++) {
+        UNROLL for (int v = 0; v < vectors; v++) {
+            run[r][v] = vload_next(w + r * w_row + v * VL, v < vectors - 1 ? VL : n);
+            if (prefetch) PREFETCH(w + (runs + r) * w_row + v * VL);
+        }
+    }
+    for (ptrdiff_t m = 0; m < rows; m++, y += y_row, x += RUNS) {
+        vreal sum[2];
+        UNROLL for (int v = 0; v < vectors; v++) sum[v] = vload(y + v * VL);
+        UNROLL for (int r = 0; r < runs; r++) {
+            UNROLL for (int v = 0; v < vectors; v++) sum[v] += run[r][v] * x[r];
+        }
+        UNROLL for (int v = 0; v < vectors; v++) vstore(y + v * VL, sum[v]);
+    }
+}
+
+FL_INLINE void add_all_columns(ptrdiff_t rows, const int runs, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row,
+                               const fl_real *w, ptrdiff_t w_row, const int prefetch, fl_real *y, ptrdiff_t y_row) {
+    _Alignas(64) fl_real near[FL_SKINNY_ROWS * RUNS]; /* x(m, k..) side by side: rows a power of two apart would share a cache set */
+    for (ptrdiff_t m = 0; m < rows; m++) memcpy(near + m * RUNS, x + m * x_row, (size_t)runs * sizeof *x);
+    ptrdiff_t j = 0;
+    for (; j + 2 * VL <= n; j += 2 * VL) add_runs(rows, runs, 2, VL, near, w + j, w_row, prefetch, y + j, y_row);
+    for (; j < n; j += VL) add_runs(rows, runs, 1, FL_MIN(VL, n - j), near, w + j, w_row, prefetch, y + j, y_row);
+}
+
+FL_INLINE void add_all_rows(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row, const fl_real *w,
+                            ptrdiff_t w_row, const int prefetch, fl_real *y, ptrdiff_t y_row) {
+    ptrdiff_t i = 0;
+    for (; i + RUNS <= k; i += RUNS) add_all_columns(rows, RUNS, n, x + i, x_row, w + i * w_row, w_row, prefetch, y, y_row);
+    for (; i < k; i++) add_all_columns(rows, 1, n, x + i, x_row, w + i * w_row, w_row, 0, y, y_row);
+}
+
+static void rows(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row, const fl_real *w,
+                 ptrdiff_t w_row, fl_real *y, ptrdiff_t y_row) {
+    for (ptrdiff_t m = 0; m < rows; m++) memset(y + m * y_row, 0, (size_t)y_row * sizeof *y);
+    if (rows < PREFETCH_ROWS) add_all_rows(rows, k, n, x, x_row, w, w_row, 0, y, y_row);
+    else add_all_rows(rows, k, n, x, x_row, w, w_row, 1, y, y_row);
+}
+
+static void finish(ptrdiff_t n, const fl_real *sums, const fl_real *bias, fl_real *y, int activation, fl_real alpha) {
+    for (ptrdiff_t j = 0; j < n; j += VL) {
+        vreal sum = vload_next(sums + j, n - j);
+        vstore_next(y + j, bias ? sum + vload_next(bias + j, n - j) : sum, n - j);
+    }
+    if (activation != FL_LINEAR) FL_UK(activation).forward[activation](n, y, y, alpha);
+}
+
+/* ---- dots: dx = dy w^T, both read along their rows ---- */
+
+FL_INLINE fl_real total(vreal v) {
+    typedef fl_real part __attribute__((vector_size(16)));
+    part parts[sizeof v / sizeof(part)];
+    memcpy(parts, &v, sizeof v);
+    for (size_t count = sizeof v / sizeof(part) / 2; count; count /= 2)
+        for (size_t i = 0; i < count; i++) parts[i] += parts[i + count];
+    fl_real sum = parts[0][0];
+    for (size_t lane = 1; lane < sizeof(part) / sizeof(fl_real); lane++) sum += parts[0][lane];
+    return sum;
+}
+
+/* dy's rows in groups of DOT_ROWS, the last of which may have fewer: [group][vector of columns][row][VL], zero beyond n.
+ * Read as they stand, rows of dy and w a power of two apart would share a cache set. */
+static void pack(ptrdiff_t rows, ptrdiff_t n, const fl_real *dy, ptrdiff_t dy_row, fl_real *packed) {
+    for (ptrdiff_t first = 0; first < rows; first += DOT_ROWS, dy += DOT_ROWS * dy_row)
+        for (ptrdiff_t j = 0; j < n; j += VL)
+            for (ptrdiff_t m = 0; m < FL_MIN(DOT_ROWS, rows - first); m++, packed += VL)
+                vstore(packed, vload_next(dy + m * dy_row + j, n - j));
+}
+
+FL_INLINE void dot_tile(const int rows, const int dots, ptrdiff_t n, const fl_real *dy, const fl_real *w, ptrdiff_t w_row,
+                        fl_real *dx, ptrdiff_t dx_row, int accumulate) {
+    vreal sum[DOT_ROWS][DOTS] = {{{0}}};
+    for (ptrdiff_t j = 0; j < n; j += VL, dy += rows * VL) {
+        vreal d[DOT_ROWS];
+        UNROLL for (int m = 0; m < rows; m++) d[m] = vload(dy + m * VL);
+        UNROLL for (int i = 0; i < dots; i++) {
+            vreal b = vload_next(w + i * w_row + j, n - j);
+            if (rows == DOT_ROWS) PREFETCH(w + (dots + i) * w_row + j);
+            UNROLL for (int m = 0; m < rows; m++) sum[m][i] += d[m] * b;
+        }
+    }
+    UNROLL for (int m = 0; m < rows; m++) {
+        UNROLL for (int i = 0; i < dots; i++) dx[m * dx_row + i] = total(sum[m][i]) + (accumulate ? dx[m * dx_row + i] : 0);
+    }
+}
+
+FL_INLINE void dot_rows(ptrdiff_t rows, const int dots, ptrdiff_t n, const fl_real *dy, ptrdiff_t dy_row, const fl_real *w,
+                        ptrdiff_t w_row, fl_real *dx, ptrdiff_t dx_row, int accumulate) {
+    for (; rows >= DOT_ROWS; rows -= DOT_ROWS, dy += DOT_ROWS * dy_row, dx += DOT_ROWS * dx_row)
+        dot_tile(DOT_ROWS, dots, n, dy, w, w_row, dx, dx_row, accumulate);
+    if (rows == 3) dot_tile(FL_MIN(3, DOT_ROWS), dots, n, dy, w, w_row, dx, dx_row, accumulate);
+    if (rows == 2) dot_tile(2, dots, n, dy, w, w_row, dx, dx_row, accumulate);
+    if (rows == 1) dot_tile(1, dots, n, dy, w, w_row, dx, dx_row, accumulate);
+}
+
+static void dots(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_real *dy, const fl_real *w, ptrdiff_t w_row, fl_real *dx,
+                 ptrdiff_t dx_row, int accumulate) {
+    const ptrdiff_t dy_row = (n + VL - 1) / VL * VL;
+    ptrdiff_t i = 0;
+    for (; i + DOTS <= k; i += DOTS) dot_rows(rows, DOTS, n, dy, dy_row, w + i * w_row, w_row, dx + i, dx_row, accumulate);
+    for (; i < k; i++) dot_rows(rows, 1, n, dy, dy_row, w + i * w_row, w_row, dx + i, dx_row, accumulate);
+}
+
+/* ---- outer: dw = x^T dy, every tile of dw finished at one go ---- */
+
+enum {
+    PANEL_VECTORS = 2,
+    SEQUENTIAL_ROWS = 2, /* of x, up to which dw is best written row by row */
+};
+
+FL_INLINE void outer_tile(ptrdiff_t rows, const int tile_rows, const int vectors, ptrdiff_t n, const fl_real *x, const fl_real *dy, fl_real *dw,
+                          ptrdiff_t dw_row, int accumulate) {
+    vreal sum[OUTER_ROWS][PANEL_VECTORS] = {{{0}}};
+    for (ptrdiff_t m = 0; m < rows; m++, x += OUTER_ROWS, dy += vectors * VL) {
+        vreal d[PANEL_VECTORS];
+        UNROLL for (int v = 0; v < vectors; v++) d[v] = vload(dy + v * VL);
+        UNROLL for (int i = 0; i < tile_rows; i++) {
+            UNROLL for (int v = 0; v < vectors; v++) sum[i][v] += d[v] * x[i];
+        }
+    }
+    UNROLL for (int i = 0; i < tile_rows; i++, dw += dw_row) {
+        UNROLL for (int v = 0; v < vectors; v++) {
+            ptrdiff_t left = n - v * VL;
+            vstore_next(dw + v * VL, accumulate ? vload_next(dw + v * VL, left) + sum[i][v] : sum[i][v], left);
+        }
+    }
+}
+
+FL_INLINE void outer_rows(ptrdiff_t rows, const int tile_rows, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row,
+                          const fl_real *dy, fl_real *dw, ptrdiff_t dw_row, int accumulate) {
+    fl_real near[FL_SKINNY_DEPTH * OUTER_ROWS];
+    for (ptrdiff_t m = 0; m < rows; m++) memcpy(near + m * OUTER_ROWS, x + m * x_row, (size_t)tile_rows * sizeof *x);
+    const ptrdiff_t panel = PANEL_VECTORS * VL;
+    ptrdiff_t j = 0;
+    for (; j + panel <= n; j += panel, dy += rows * panel) outer_tile(rows, tile_rows, 2, panel, near, dy, dw + j, dw_row, accumulate);
+    if (n - j > VL) outer_tile(rows, tile_rows, 2, n - j, near, dy, dw + j, dw_row, accumulate);
+    else if (n > j) outer_tile(rows, tile_rows, 1, n - j, near, dy, dw + j, dw_row, accumulate);
+}
+
+static void outer(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row, const fl_real *dy, fl_real *dw,
+                  ptrdiff_t dw_row, int accumulate) {
+    ptrdiff_t i = 0;
+    for (; rows > SEQUENTIAL_ROWS && i + OUTER_ROWS <= k; i += OUTER_ROWS)
+        outer_rows(rows, OUTER_ROWS, n, x + i, x_row, dy, dw + i * dw_row, dw_row, accumulate);
+    for (; i < k; i++) outer_rows(rows, 1, n, x + i, x_row, dy, dw + i * dw_row, dw_row, accumulate);
+}
+
+const fl_skinny_ukernels FL_UK(skinny) = {
+    .rows = rows, .finish = finish, .pack = pack, .dots = dots, .outer = outer, .panel = PANEL_VECTORS * VL, .lanes = VL};
