@@ -72,6 +72,12 @@ def train(epochs: int, batch_size: int, seed: int, output: Path, threads: int | 
         return _compare(model, *test)
 
 
+def bench(**options: Any) -> int:
+    from fastlayers.bench import command  # not above: only this command needs it
+
+    return command.run(**options)
+
+
 def digits_model(seed: int) -> fl.Sequential:
     """A small convolutional network for images of 8 × 8 pixels."""
     layers = [
@@ -166,6 +172,21 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=_natural, default=0, help="of weights, dropout and order (default %(default)s)")
     sub.add_argument("--output", type=Path, default=Path("digits.safetensors"), help="file (default %(default)s)")
     sub.add_argument("--threads", type=_positive, help="number of threads; the result does not depend on it")
+
+    sub = add(bench, "measure fastlayers and its peers side by side on the shapes of real networks")
+    peers = "torch,onnxruntime,jax,numpy, and torch.compile without --quick"
+    sub.add_argument("--against", type=_words, metavar="PEERS", help=f"separated by commas (default {peers})")
+    sub.add_argument("--only", type=_words, default=[], metavar="PATTERNS", help="such as dense*,conv3x3/vgg16.*/dW")
+    sub.add_argument("--threads", type=_numbers, help="numbers of threads, one after another, such as 1,2")
+    sub.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(default %(default)s)")
+    sub.add_argument("--quick", action="store_true", help="fewer cases and rounds, in a few minutes")
+    sub.add_argument("--rounds", type=_positive, help="measurements of each contender (default 7, 5 with --quick)")
+    sub.add_argument("--python", default=sys.executable, help="the interpreter that has the peers (default: this one)")
+    sub.add_argument("--json", type=Path, help="keep every measurement in this file")
+    sub.add_argument("--markdown", type=Path, help="write the tables to this file")
+    sub.add_argument("--plot", type=Path, help="draw ratios and the roofline into this file; needs matplotlib")
+    sub.add_argument("--show", type=Path, metavar="JSON", help="report on a file of --json instead of measuring")
+    sub.add_argument("--compare", type=Path, nargs=2, metavar="JSON", help="what changed from one such file to another")
     return parser
 
 
@@ -174,6 +195,14 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text}")
     return number
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    return [_positive(word) for word in _words(text)]
 
 
 def _natural(text: str) -> int:

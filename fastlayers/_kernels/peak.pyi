@@ -1,0 +1,6 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+def multiply_adds(rounds: int, double_precision: bool, isa: int, threads: int) -> float: ...
+def copy(target: NDArray[Any], source: NDArray[Any], threads: int) -> int: ...
