@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, cast
 
+import numpy as np
+
 DataFormat = Literal["channels_last", "channels_first"]
 Pair = tuple[int, int]
 Padding = Literal["valid", "same"] | int | Sequence[Sequence[int]]
@@ -143,9 +145,7 @@ def check_data_format(who: str, data_format: object) -> DataFormat:
 
 def check_bool(who: str, name: str, value: object) -> bool:
     """`value` if it is True or False (Python's or NumPy's); TypeError otherwise."""
-    if isinstance(value, bool):
-        return value
-    if type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_"):
+    if isinstance(value, (bool, np.bool_)):
         return bool(value)
     raise TypeError(f"{who} expects {name} to be True or False, got {value!r}")
 
@@ -214,7 +214,7 @@ def _integer(value: object) -> int | None:
     """`value` as a Python int, or None for anything that is not an integer; True and False are not."""
     if type(value) is int:
         return value
-    if isinstance(value, bool):
+    if isinstance(value, (bool, np.bool_)):
         return None
     try:
         return operator.index(cast(Any, value))
