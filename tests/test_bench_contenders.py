@@ -283,6 +283,10 @@ dense o=8 f=relu
 dense o=5"""
 SMALL_NETS = [
     nets.Net("[convolutions] input=9x10x3 classes=5 batch=4", NET.splitlines()),
+    nets.Net(
+        "[shortcuts] input=7x6x3 classes=4 batch=3",
+        ["conv k=3 o=4 p=1", "residual o=4", "residual o=6 s=2", "global_average_pool", "dense o=4"],
+    ),
     nets.Net("[pooled] input=8x8x3 classes=3 batch=3", ["conv k=3 o=4 f=relu", "global_average_pool", "dense o=3"]),
     nets.Net("[mlp] input=12 classes=3 batch=6", ["dense o=8 f=relu", "dense o=3"]),
 ]

@@ -100,7 +100,8 @@ def _measure(
             _pass(kept, layers, against, count, rules, python, progress)
         if startup.TASK in tasks:
             progress.step("import")
-            result, kept.sizes = startup.measure([OURS, *against], rules.rounds, python)
+            present = [name for name in against if name not in kept.missing]
+            result, kept.sizes = startup.measure([OURS, *present], rules.rounds, python)
             _show(kept, result, against, progress)
     finally:
         progress.close()

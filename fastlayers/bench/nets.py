@@ -3,8 +3,13 @@
 A net is a line "[name] input=HxWxC classes batch", with a star at its end where it belongs to the quick subset, and a
 line for each layer, with a number before it that says how often it comes:
 
-    conv k o s=1 p=0 g=1 f=…        depthwise k s=1 p=0 f=…         max_pool, average_pool k s=k p=0
-    dense o f=…                     separable k o s=1 p=0 f=…       flatten, global_average_pool, relu
+    conv k o s=1 p=0 f=…        depthwise k s=1 p=0 f=…           max_pool, average_pool k s=k p=0
+    dense o f=…                 separable k o s=1 p=0 f=…         flatten, global_average_pool, relu
+    residual o s=1              two 3×3 convolutions, around them a shortcut (1×1 where shapes change)
+
+A contender gets the layers in the order in which they run: layer i takes tensors "inputs" and makes tensor i + 1,
+tensor 0 being the net's input; weights["i.kernel"] and weights["i.bias"] are its own. A dense layer behind a flatten
+knows the shape of the "image", since others flatten in another order.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from fastlayers.shapes import conv2d_window, pool2d_window
 Layer = dict[str, Any]
 Shape = tuple[int, ...]
 
-LEARNING_RATE, MOMENTUM = 1e-2, 0.9
+LEARNING_RATE, MOMENTUM = 1e-3, 0.9
 TOLERANCE = 100.0  # of a training step: a rounding error may flip a maximum, or the sign of a ReLU's input
 
 
@@ -39,39 +44,71 @@ class Net:
         self.layers: list[Layer] = []
         self.weights: dict[str, Shape] = {}
         self.flops: list[float] = []  # of one example, for each layer that has weights
-        shape = self.input
+        self.shapes: list[Shape] = [self.input]  # of the tensors
         for line in lines:
             (*times, kind), layer_options = words(line)
             for _ in range(int(times[0]) if times else 1):
-                for part in _parts(kind, layer_options, shape):
-                    shape = self._add(shape, **part)
-        self.output = shape
+                self._add_line(kind, layer_options)
 
-    def _add(self, shape: Shape, kind: str, k: str = "1", o: str = "0", s: str = "", p: str = "0", g: str = "1",
-             f: str | None = None) -> Shape:  # fmt: skip
-        index = len(self.layers)
+    def _add_line(self, kind: str, options: dict[str, str]) -> None:
+        """The layers that one line stands for."""
+        last, channels = len(self.layers), str(self.shapes[-1][-1])
+        if kind in ("depthwise", "separable"):
+            self._add("conv", None, **{**options, "o": channels, "g": channels})
+            if kind == "separable":
+                self._add("conv", None, **{key: value for key, value in options.items() if key in ("o", "f")})
+        elif kind == "residual":
+            stride, filters = options.get("s", "1"), options["o"]
+            self._add("conv", k="3", o=filters, s=stride, p="1", f="relu")
+            around = self._add("conv", k="3", o=filters, p="1")
+            through = (stride, filters) == ("1", channels)
+            shortcut = last if through else self._add("conv", [last], k="1", o=filters, s=stride)
+            self._add("add", [around, shortcut])
+            self._add("relu")
+        else:
+            self._add(kind, None, **options)
+
+    def _add(self, kind: str, inputs: list[int] | None = None, k: str = "1", o: str = "0", s: str = "", p: str = "0",
+             g: str = "1", f: str | None = None) -> int:  # fmt: skip
+        """Add one layer, by default on the last tensor -> the number of the tensor it makes."""
+        inputs = [len(self.layers)] if inputs is None else inputs
+        shape = self.shapes[inputs[0]]
+        layer: Layer = {"kind": kind, "inputs": inputs, "channels": shape[-1]}
+        after = shape
         if kind == "conv":
             window = conv2d_window(self.name, shape, pair(k), pair(s or "1"), around(p))
             kernel = (window.kh, window.kw, shape[2] // int(g), int(o))
-            layer: Layer = {"kind": kind, "window": window, "filters": int(o), "groups": int(g), "activation": f}
-            after: Shape = (window.oh, window.ow, int(o))
-            self._weigh(index, kernel, 2.0 * window.oh * window.ow * math.prod(kernel))
+            layer |= {"window": window, "filters": int(o), "groups": int(g), "activation": f}
+            after = (window.oh, window.ow, int(o))
+            self._weigh(kernel, 2.0 * window.oh * window.ow * math.prod(kernel))
         elif kind == "dense":
-            layer, after = {"kind": kind, "units": int(o), "activation": f}, (int(o),)
-            self._weigh(index, (shape[0], int(o)), 2.0 * shape[0] * int(o))
+            before = self.layers[inputs[0] - 1] if inputs[0] else {}
+            layer |= {
+                "units": int(o),
+                "activation": f,
+                "image": before.get("image") if before.get("kind") == "flatten" else None,
+            }
+            after = (int(o),)
+            self._weigh((shape[0], int(o)), 2.0 * shape[0] * int(o))
         elif kind in ("max_pool", "average_pool"):
-            window = pool2d_window(self.name, shape, pair(k), pair(s or k), around(p))
-            layer, after = {"kind": kind, "window": window}, (window.oh, window.ow, shape[2])
+            layer["window"] = window = pool2d_window(self.name, shape, pair(k), pair(s or k), around(p))
+            after = (window.oh, window.ow, shape[2])
         elif kind == "flatten":
-            layer, after = {"kind": kind, "image": list(shape)}, (math.prod(shape),)
-        elif kind in ("global_average_pool", "relu"):
-            layer, after = {"kind": kind}, shape if kind == "relu" else shape[2:]
-        else:
+            layer["image"], after = list(shape), (math.prod(shape),)
+        elif kind == "global_average_pool":
+            after = shape[2:]
+        elif kind not in ("relu", "add"):
             raise ValueError(f"{self.name} has a layer of unknown kind {kind!r}")
         self.layers.append(layer)
-        return after
+        self.shapes.append(after)
+        return len(self.layers)
 
-    def _weigh(self, index: int, kernel: Shape, flops: float) -> None:
+    @property
+    def output(self) -> Shape:
+        return self.shapes[-1]
+
+    def _weigh(self, kernel: Shape, flops: float) -> None:
+        index = len(self.layers)
         self.weights[f"{index}.kernel"], self.weights[f"{index}.bias"] = kernel, kernel[-1:]
         self.flops.append(flops)
 
@@ -94,15 +131,6 @@ class Net:
         labels = np.random.default_rng(self.batch).integers(0, self.classes, self.batch)
         rates = {"learning_rate": LEARNING_RATE, "momentum": MOMENTUM}
         return self.arguments(self.batch, dtype) | {"labels": labels} | rates
-
-
-def _parts(kind: str, options: dict[str, str], shape: Shape) -> list[dict[str, str]]:
-    """The layers that one line stands for."""
-    if kind in ("depthwise", "separable"):
-        depthwise = {"kind": "conv", **options, "o": str(shape[2]), "g": str(shape[2])}
-        pointwise = {"kind": "conv"} | {key: value for key, value in options.items() if key in ("o", "f")}
-        return [depthwise, pointwise] if kind == "separable" else [depthwise]
-    return [{"kind": kind, **options}]
 
 
 def _first_weights(rng: np.random.Generator, shape: Shape, dtype: str) -> Any:

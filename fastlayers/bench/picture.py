@@ -148,7 +148,7 @@ def by_group(axes: Axes, results: Sequence[Result], peers: Sequence[str], thread
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("time of the peer / time of fastlayers: median of the group, lowest to highest case")
     axes.set_title(f"All peers, {_count(threads)}", loc="left", fontsize=11)
-    axes.legend(loc="lower right", fontsize=9, frameon=True, framealpha=0.9, edgecolor=FAINT)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(peers), fontsize=9, frameon=False)
 
 
 def _first_row(results: Sequence[Result], groups: Sequence[str], peer: str) -> int:

@@ -17,6 +17,7 @@ LEGEND = (
     "limit: share of what this machine's multiply-adds (of a direct convolution, also where Winograd's algorithm does "
     "fewer) or its copying allow; ~ timed once; ! other programs used more than a tenth of the CPU time"
 )
+GLANCE = ("forward", "dx", "dW", "forward+dx", "step")  # the passes that the shortest table shows
 GREEN, RED, PLAIN = "\033[32m", "\033[31m", "\033[0m"
 
 
@@ -62,9 +63,13 @@ def heading(group: str, threads: int, peers: Sequence[str]) -> str:
     """The title of a group and the names of the columns."""
     title = f"{group}: {GROUPS.get(group, 'time to import, beyond NumPy')}"
     if threads:
-        title += f"; {threads} thread{'s' if threads > 1 else ''}"
+        title += f"; {_threads(threads)}"
     names = "".join(f"{peer:>14}" for peer in peers)
     return f"\n{title}\n{'':22}{'':31}{'':9}{OURS:>11}{'':>10}{'limit':>7}{names}"
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}"
 
 
 def row(result: Result, peers: Sequence[str], colour: bool = False) -> str:
@@ -95,25 +100,20 @@ def _coloured(text: str, ratio: Ratio | None, colour: bool) -> str:
 
 def summary_table(results: Iterable[Result], peers: Sequence[str]) -> list[list[str]]:
     """Rows of cells, the first one the names of the columns."""
-    table = [["threads", "group", "pass", "limit", *peers, "goal"]]
+    table = [["threads", "group", "pass", "limit", *peers]]
     for line in summary.lines(results, peers):
         cells = [_typical_cell(line.peers.get(peer)) for peer in peers]
-        table.append([str(line.threads or ""), line.group, line.op, share_cell(line.share), *cells, _goal_cell(line)])
+        table.append([str(line.threads or ""), line.group, line.op, share_cell(line.share), *cells])
     return table
 
 
 def _typical_cell(typical: summary.Typical | None) -> str:
+    """ "2.00× (1.50) ✓", or ✗ and the goal"""
     if typical is None:
         return NONE
     lowest = f" ({number(typical.lowest)})" if typical.cases > 1 else ""
-    return f"{number(typical.ratio)}×{lowest}"
-
-
-def _goal_cell(line: summary.Line) -> str:
-    if line.goal is None:
-        return ""
-    verdict = {None: "", True: " ✓", False: " missed"}[line.met]
-    return f"{line.goal:g}×{verdict}"
+    missed = f" ✗ {typical.goal[0]:g}" if typical.goal else ""
+    return f"{number(typical.ratio)}×{lowest}{' ✓' if typical.met else missed}"
 
 
 def summary_text(record: Record) -> str:
@@ -123,7 +123,10 @@ def summary_text(record: Record) -> str:
         return ""
     widths = [max(len(cells[column]) for cells in table) for column in range(len(table[0]))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() for cells in table]
-    typical = "median ratio of each group (of whole nets the geometric mean), the lowest case in brackets"
+    typical = (
+        "median ratio of each group (of whole nets the geometric mean), the lowest case in brackets; "
+        "✓ as we want it, ✗ not yet, and what the median should be"
+    )
     return "\n".join([f"\n{typical}", *text, *extras(record), LEGEND])
 
 
@@ -133,13 +136,29 @@ def extras(record: Record) -> list[str]:
     for result in record.results:
         if result.group == "training" and result.seconds() is not None:
             counts = [f"{n} {faults:.0f}" for n in result.outcomes if (faults := result.faults(n)) is not None]
-            text.append(f"page faults a step, {result.name}, {result.threads} threads: {', '.join(counts)}")
+            text.append(f"page faults a step, {result.name}, {_threads(result.threads)}: {', '.join(counts)}")
     if record.sizes:
         text.append("installed: " + ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in record.sizes.items()))
     disturbed = sum(result.others > DISTURBED for result in record.results)
     if disturbed:
         text.append(f"other programs were busy during {disturbed} of {len(record.results)} cases: better measure again")
     return text
+
+
+def glance(record: Record) -> list[str]:
+    """A Markdown table of the typical ratios to the first peer: a row for each group, cells for 1, 2, … threads."""
+    peer, threads = record.peers()[0], [count for count in record.threads() if count]
+    typical = {
+        (line.group, line.op, line.threads): number(line.peers[peer].ratio)
+        for line in summary.lines(record.results, [peer])
+    }
+    passes = [op for op in GLANCE if any(key[1] == op for key in typical)]
+    rows = [["", *passes]]
+    for group, what in GROUPS.items():
+        if any(key[0] == group for key in typical):
+            cells = [[typical.get((group, op, count), NONE) for count in threads] for op in passes]
+            rows.append([what, *(NONE if set(cell) == {NONE} else " / ".join(cell) for cell in cells)])
+    return table(rows)
 
 
 def markdown(record: Record) -> str:

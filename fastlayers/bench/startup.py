@@ -42,8 +42,8 @@ def measure(
                 continue
             try:
                 seconds, sizes[name] = run(sys.executable if name == OURS else python, "numpy", MODULES[name])
-            except (subprocess.CalledProcessError, ValueError) as error:
-                outcome.note = f"does not import: {error}"
+            except subprocess.CalledProcessError as error:
+                outcome.note = f"does not import: {error.stderr.strip().splitlines()[-1]}"
                 continue
             if number >= 0:
                 outcome.modes.setdefault("", Timing()).add(seconds, 0.0, 0.0)

@@ -6,7 +6,7 @@ layout ones ("nchw"); fed and fetched as NumPy arrays, or with input and output 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,8 +80,9 @@ class _Graph:
     def __init__(self, x: Array) -> None:
         self.x, self.nodes, self.constants, self.last = x, list[Any](), list[Any](), "x"
 
-    def add(self, operator: str, *constants: Array | None, **attributes: Any) -> None:
-        names = [self.last]
+    def add(self, operator: str, *constants: Array | None, others: Sequence[str] = (), **attributes: Any) -> None:
+        """A node on the last tensor, on others and on constants."""
+        names = [self.last, *others]
         for value in constants:
             if value is not None:
                 names.append(f"constant{len(self.constants)}")
@@ -158,19 +159,18 @@ def softmax(x: Array) -> Made:
 
 def infer(layers: list[Arguments], x: Array, weights: dict[str, Array]) -> Made:
     graph = _Graph(_nchw(x) if x.ndim == 4 else x)
-    image: list[int] | None = None
+    tensors = [graph.last]
     for index, layer in enumerate(layers):
         kernel, bias = weights.get(f"{index}.kernel"), weights.get(f"{index}.bias")
-        if layer["kind"] == "dense" and image and kernel is not None:  # rows in the order (H, W, C) -> (C, H, W)
-            kernel = kernel.reshape(*image, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
-            image = None
-        if layer["kind"] == "flatten":
-            image = layer["image"]
-        _add(graph, kernel, bias, **layer)
+        if layer["kind"] == "dense" and layer["image"] and kernel is not None:  # rows (H, W, C) -> (C, H, W)
+            kernel = kernel.reshape(*layer["image"], -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
+        graph.last = tensors[layer["inputs"][0]]
+        _add(graph, kernel, bias, [tensors[number] for number in layer["inputs"][1:]], **layer)
+        tensors.append(graph.last)
     return graph, _nhwc
 
 
-def _add(graph: _Graph, kernel: Array | None, bias: Array | None, kind: str, **options: Any) -> None:
+def _add(graph: _Graph, kernel: Array | None, bias: Array | None, others: list[str], kind: str, **options: Any) -> None:
     if kind == "conv" and kernel is not None:
         graph.add("Conv", kernel.transpose(3, 2, 0, 1), bias, group=options["groups"], **_window(options["window"]))
     elif kind == "dense":
@@ -181,7 +181,7 @@ def _add(graph: _Graph, kernel: Array | None, bias: Array | None, kind: str, **o
         graph.add("GlobalAveragePool")
         graph.add("Flatten")
     else:
-        graph.add({"flatten": "Flatten", "relu": "Relu"}[kind])
+        graph.add({"flatten": "Flatten", "relu": "Relu", "add": "Add"}[kind], others=others)
     if options.get("activation"):
         graph.add(OPERATORS[options["activation"]])
 

@@ -42,12 +42,17 @@ def dense_backward_input(dy: Array, kernel: Array, **_: Any) -> Call:
 
 
 def dense_backward_weight(x: Array, dy: Array, with_bias: bool, **_: Any) -> Call:
-    return Call(lambda: (x.T @ dy, dy.sum(axis=0) if with_bias else None), lambda gradients: present(*gradients))
+    return Call(lambda: _weight_gradients(x, dy, with_bias), lambda gradients: present(*gradients))
+
+
+def _weight_gradients(x: Array, dy: Array, with_bias: bool) -> tuple[Array, Array | None]:
+    """One example needs no matrix product, for which BLAS takes four times as long."""
+    return (x.T * dy if len(x) == 1 else x.T @ dy), (dy.sum(axis=0) if with_bias else None)
 
 
 def dense_together(x: Array, kernel: Array, bias: Array | None, dy: Array, **_: Any) -> Call:
     def run() -> tuple[Any, ...]:
-        return _affine(x, kernel, bias), dy @ kernel.T, x.T @ dy, None if bias is None else dy.sum(axis=0)
+        return _affine(x, kernel, bias), dy @ kernel.T, *_weight_gradients(x, dy, bias is not None)
 
     return Call(run, lambda results: present(*results))
 

@@ -183,13 +183,13 @@ def adam_update(dtype: str, value: Array, grad: Array, m: Array, v: Array, **rat
 
 
 def infer(dtype: str, layers: list[Arguments], x: Array, weights: dict[str, Array]) -> Call:
-    net = model(dtype, layers, x, weights)
+    net, _ = model(dtype, layers, x, weights)
     return Call(lambda: net(x), lambda y: [y])
 
 
 def call_layer(dtype: str, layers: list[Arguments], x: Array, weights: dict[str, Array]) -> Call:
     """One layer object by itself, without a model around it."""
-    layer = model(dtype, layers, x, weights).layers[0]
+    _, (layer,) = model(dtype, layers, x, weights)
     return Call(lambda: layer(x), lambda y: [y])
 
 
@@ -202,45 +202,51 @@ def train_step(
     learning_rate: float,
     momentum: float,
 ) -> Call:
-    net = model(dtype, layers, x, weights)
+    net, made = model(dtype, layers, x, weights)
     loss = fl.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = fl.optimizers.SGD(learning_rate, momentum)
 
     def outputs(step: tuple[float, Array]) -> list[Array]:
-        moved = [_weight(net, name) - before for name, before in weights.items()]
+        moved = [_weight(made, name) - before for name, before in weights.items()]
         return [np.array([step[0]], dtype), *moved]
 
     return Call(lambda: net.train_step(x, labels, loss, optimizer), outputs)
 
 
-def model(dtype: str, layers: list[Arguments], x: Array, weights: dict[str, Array]) -> fl.Sequential:
-    """The net of these layers; weights["3.kernel"] belongs to layer 3."""
-    net = fl.Sequential([_layer(**layer) for layer in layers], input_shape=x.shape[1:], dtype=dtype)
+def model(dtype: str, layers: list[Arguments], x: Array, weights: dict[str, Array]) -> tuple[fl.Model, list[fl.Layer]]:
+    """The net of these layers: a Sequential where each takes what the one before it made, else a graph."""
+    made = [LAYERS[layer["kind"]](**layer) for layer in layers]
+    net: fl.Model
+    if all(layer["inputs"] == [index] for index, layer in enumerate(layers)):
+        net = fl.Sequential(made, input_shape=x.shape[1:], dtype=dtype)
+    else:
+        tensors: list[Any] = [fl.Input(x.shape[1:], dtype=dtype)]
+        for spec, layer in zip(layers, made, strict=True):
+            inputs = [tensors[number] for number in spec["inputs"]]
+            tensors.append(layer(tuple(inputs) if len(inputs) > 1 else inputs[0]))
+        net = fl.Model(tensors[0], tensors[-1])
     for name, value in weights.items():
-        _weight(net, name)[...] = value
-    return net
+        _weight(made, name)[...] = value
+    return net, made
 
 
-def _weight(net: fl.Sequential, name: str) -> Array:
+def _weight(layers: list[fl.Layer], name: str) -> Array:
     index, what = name.split(".")
-    value: Array = getattr(net.layers[int(index)], what).value
+    value: Array = getattr(layers[int(index)], what).value
     return value
 
 
-def _layer(kind: str, **options: Any) -> fl.Layer:
-    return LAYERS[kind](**options)
-
-
 LAYERS: dict[str, Callable[..., fl.Layer]] = {
-    "conv": lambda filters, window, groups, activation: fl.Conv2D(
+    "conv": lambda filters, window, groups, activation, **_: fl.Conv2D(
         filters, _size(window), groups=groups, activation=activation, **_geometry(window)
     ),
-    "dense": lambda units, activation: fl.Dense(units, activation),
-    "max_pool": lambda window: fl.MaxPooling2D(_size(window), **_geometry(window)),
-    "average_pool": lambda window: fl.AveragePooling2D(_size(window), **_geometry(window)),
-    "global_average_pool": lambda: fl.GlobalAveragePooling2D(),
-    "flatten": lambda image: fl.Flatten(),
-    "relu": lambda: fl.ReLU(),
+    "dense": lambda units, activation, **_: fl.Dense(units, activation),
+    "max_pool": lambda window, **_: fl.MaxPooling2D(_size(window), **_geometry(window)),
+    "average_pool": lambda window, **_: fl.AveragePooling2D(_size(window), **_geometry(window)),
+    "global_average_pool": lambda **_: fl.GlobalAveragePooling2D(),
+    "flatten": lambda **_: fl.Flatten(),
+    "relu": lambda **_: fl.ReLU(),
+    "add": lambda **_: fl.Add(),
 }
 
 OPS: dict[str, Callable[..., Call]] = {

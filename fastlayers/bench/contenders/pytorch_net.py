@@ -25,24 +25,14 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 class Net:
     """The modules of a net in one memory format, and its weights by our names, in our layouts."""
 
-    def __init__(self, layers: list[Arguments], channels: int, weights: dict[str, Array], memory_format: Any) -> None:
-        self.weighted: dict[int, nn.Module] = {}
-        self.images: dict[int, list[int]] = {}  # dense layers after a Flatten, and the shape of its images
-        modules: list[nn.Module] = []
-        image_shape: list[int] | None = None
-        for index, layer in enumerate(layers):
-            module, channels = _module(channels, **layer)
-            modules.append(module)
-            if layer["kind"] in ("conv", "dense"):
-                self.weighted[index] = module
-                if layer["kind"] == "dense" and image_shape:
-                    self.images[index], image_shape = image_shape, None
-            if layer.get("activation"):
-                modules.append(ACTIVATIONS[layer["activation"]]())
-            if layer["kind"] == "flatten":
-                image_shape, channels = layer["image"], int(torch.tensor(layer["image"]).prod())
+    def __init__(self, layers: list[Arguments], weights: dict[str, Array], memory_format: Any) -> None:
+        self.layers = layers
+        self.made = [_module(**layer) for layer in layers]
+        steps = [_activated(module, layer.get("activation")) for module, layer in zip(self.made, layers, strict=True)]
+        chain = all(layer["inputs"] == [index] for index, layer in enumerate(layers))
+        module = nn.Sequential(*steps) if chain else _Graph(steps, [layer["inputs"] for layer in layers])
         dtype = torch.from_numpy(next(iter(weights.values()))).dtype if weights else None
-        self.module = nn.Sequential(*modules).to(dtype=dtype, memory_format=memory_format)
+        self.module = module.to(dtype=dtype, memory_format=memory_format)
         with torch.no_grad():
             for name, value in weights.items():
                 self._parameter(name).copy_(self._to_torch(name, value))
@@ -52,45 +42,65 @@ class Net:
 
     def _parameter(self, name: str) -> Tensor:
         index, what = name.split(".")
-        parameter: Tensor = getattr(self.weighted[int(index)], "weight" if what == "kernel" else "bias")
+        parameter: Tensor = getattr(self.made[int(index)], "weight" if what == "kernel" else "bias")
         return parameter
+
+    def _image(self, name: str) -> list[int] | None:
+        image: list[int] | None = self.layers[int(name.split(".")[0])]["image"]
+        return image
 
     def _to_torch(self, name: str, value: Array) -> Tensor:
         if value.ndim == 4:
             return oihw(value, torch.contiguous_format)
-        if value.ndim == 2:
-            kernel = torch.from_numpy(value)
-            shape = self.images.get(int(name.split(".")[0]))
-            if shape:  # rows in the order (H, W, C) -> (C, H, W)
-                kernel = kernel.reshape(*shape, -1).permute(2, 0, 1, 3).reshape(kernel.shape)
-            return kernel.t()
-        return torch.from_numpy(value)
+        kernel = torch.from_numpy(value)
+        if value.ndim == 2 and (image := self._image(name)):  # rows in the order (H, W, C) -> (C, H, W)
+            kernel = kernel.reshape(*image, -1).permute(2, 0, 1, 3).reshape(value.shape)
+        return kernel.t() if value.ndim == 2 else kernel
 
     def _from_torch(self, name: str, value: Tensor) -> Array:
         if value.ndim == 4:
             return hwio(value)
-        if value.ndim == 2:
-            value = value.t()
-            shape = self.images.get(int(name.split(".")[0]))
-            if shape:
-                h, w, c = shape
-                value = value.reshape(c, h, w, -1).permute(1, 2, 0, 3).reshape(value.shape)
-        return np.array(value.numpy())
+        kernel = value.t() if value.ndim == 2 else value
+        if value.ndim == 2 and (image := self._image(name)):
+            h, w, c = image
+            kernel = kernel.reshape(c, h, w, -1).permute(1, 2, 0, 3).reshape(kernel.shape)
+        return np.array(kernel.numpy())
 
 
-def _module(channels: int, kind: str, **options: Any) -> tuple[nn.Module, int]:
-    """The module of one layer for so many channels, and how many it gives."""
+class _Graph(nn.Module):  # type: ignore[misc]
+    """Modules that take tensors by number, and each make the next."""
+
+    def __init__(self, steps: list[nn.Module], inputs: list[list[int]]) -> None:
+        super().__init__()
+        self.steps, self.inputs = nn.ModuleList(steps), inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        tensors = [x]
+        for step, numbers in zip(self.steps, self.inputs, strict=True):
+            tensors.append(step(*(tensors[number] for number in numbers)))
+        return tensors[-1]
+
+
+class _Add(nn.Module):  # type: ignore[misc]
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return a + b
+
+
+def _activated(module: nn.Module, activation: str | None) -> nn.Module:
+    return nn.Sequential(module, ACTIVATIONS[activation]()) if activation else module
+
+
+def _module(kind: str, channels: int, **options: Any) -> nn.Module:
+    """The module of one layer for so many channels."""
     if kind == "conv":
-        filters, groups = options["filters"], options["groups"]
-        return nn.Conv2d(channels, filters, *_geometry(options["window"]), groups=groups), filters
+        return nn.Conv2d(channels, options["filters"], *_geometry(options["window"]), groups=options["groups"])
     if kind == "dense":
-        return nn.Linear(channels, options["units"]), options["units"]
+        return nn.Linear(channels, options["units"])
     if kind in ("max_pool", "average_pool"):
-        pool = nn.MaxPool2d if kind == "max_pool" else nn.AvgPool2d
-        return pool(*_geometry(options["window"])), channels
+        return (nn.MaxPool2d if kind == "max_pool" else nn.AvgPool2d)(*_geometry(options["window"]))
     if kind == "global_average_pool":
-        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), channels
-    return {"flatten": nn.Flatten, "relu": nn.ReLU}[kind](), channels
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return {"flatten": nn.Flatten, "relu": ACTIVATIONS["relu"], "add": _Add}[kind]()
 
 
 def _geometry(window: list[int]) -> tuple[tuple[int, int], ...]:
@@ -127,8 +137,9 @@ def _inference(
     memory_format: Any,
     prepare: Callable[[nn.Module], Callable[..., Any]],
 ) -> Call:
-    module = Net(layers, x.shape[-1], weights, memory_format).module.eval()
-    net, xs = prepare(module[0] if len(module) == 1 else module), inputs(x, memory_format)
+    made = Net(layers, weights, memory_format)
+    module = made.module if len(layers) > 1 else made.made[0]  # one layer is called without a model around it
+    net, xs = prepare(module.eval()), inputs(x, memory_format)
     return Call(lambda: net(xs), outputs, torch.inference_mode)
 
 
@@ -171,7 +182,7 @@ def _training(
     learning_rate: float,
     momentum: float,
 ) -> Call:
-    net = Net(layers, x.shape[-1], weights, memory_format)
+    net = Net(layers, weights, memory_format)
     module, xs, wanted = net.module.train(), inputs(x, memory_format), torch.from_numpy(labels)
     optimizer = torch.optim.SGD(module.parameters(), learning_rate, momentum, **{implementation: True})
     loss_of = prepare(lambda: functional.cross_entropy(module(xs), wanted))

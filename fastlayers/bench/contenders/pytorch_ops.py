@@ -35,7 +35,11 @@ class _Dense:
         return dy.mm(kernel) if self.own else dy.mm(kernel.t())
 
     def dw(self, x: Tensor, dy: Tensor, with_bias: bool) -> tuple[Tensor, Tensor | None]:
-        return (dy.t().mm(x) if self.own else x.t().mm(dy)), (dy.sum(0) if with_bias else None)
+        if self.own:
+            dw = dy.t().mm(x)
+        else:
+            dw = x.t() * dy if len(x) == 1 else x.t().mm(dy)  # one example needs no matrix product
+        return dw, (dy.sum(0) if with_bias else None)
 
     def arrays(self, gradients: tuple[Tensor, Tensor | None]) -> list[Array]:
         dw, db = gradients

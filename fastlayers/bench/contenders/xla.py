@@ -14,11 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fastlayers.bench.contenders import Arguments, Call, Modes, find, installed, present
-from fastlayers.bench.contenders.xla_net import convolution, infer, pool, train_step
+from fastlayers.bench.contenders import xla_conv as conv
+from fastlayers.bench.contenders.xla_net import call, infer, train_step
 from fastlayers.bench.protocol import Array, Unsupported
-from fastlayers.shapes import Window2D
-
-LAYOUTS = {"NHWC": ((0, 1, 2, 3), (0, 1, 2, 3)), "NCHW": ((0, 3, 1, 2), (0, 2, 3, 1))}  # from ours, and back
 
 
 class Library:
@@ -35,163 +33,21 @@ class Library:
         return find(OPS, op)(**arguments)
 
 
-def _call(function: Callable[..., Any], *inputs: Any, outputs: Callable[[list[Array]], list[Array]] = list) -> Call:
-    """The compiled function, which returns a tuple, on these inputs."""
-    ready = [jnp.asarray(x) for x in inputs]
-    compiled = jax.jit(function)
-    return Call(
-        lambda: jax.block_until_ready(compiled(*ready)),
-        lambda results: outputs([np.asarray(y) for y in present(*results)]),
-    )
-
-
-def _in_layouts(
-    make: Callable[[str], Callable[..., Any]], images: list[Array], *others: Array | None, image_outputs: int = 1
-) -> Modes:
-    """make(layout)(*images, *others), whose first `image_outputs` results are images, in both layouts."""
-
-    def mode(layout: str) -> Call:
-        axes, back = LAYOUTS[layout]
-
-        def outputs(results: list[Array]) -> list[Array]:
-            return [y.transpose(back) for y in results[:image_outputs]] + results[image_outputs:]
-
-        arranged = [np.ascontiguousarray(x.transpose(axes)) for x in images]
-        return _call(make(layout), *arranged, *present(*others), outputs=outputs)
-
-    return {layout: mode(layout) for layout in LAYOUTS}
-
-
-def conv2d(x: Array, kernel: Array, bias: Array | None, window: list[int], groups: int, **_: Any) -> Modes:
-    def make(layout: str) -> Callable[..., Any]:
-        forward = convolution(layout, window, groups)
-        return lambda *inputs: (forward(*inputs),)
-
-    return _in_layouts(make, [x], kernel, bias)
-
-
-def conv2d_backward_input(dy: Array, kernel: Array, window: list[int], groups: int, **_: Any) -> Modes:
-    w = Window2D(*window)
-
-    def make(layout: str) -> Callable[..., Any]:
-        forward = convolution(layout, window, groups)
-        shape = _image_shape(layout, dy.shape[0], w.h, w.w, kernel.shape[2] * groups)
-
-        def dx(dy: Any, kernel: Any) -> Any:
-            return jax.vjp(lambda x: forward(x, kernel), jnp.zeros(shape, dy.dtype))[1](dy)
-
-        return dx
-
-    return _in_layouts(make, [dy], kernel)
-
-
-def _image_shape(layout: str, n: int, h: int, w: int, c: int) -> tuple[int, ...]:
-    return (n, h, w, c) if layout == "NHWC" else (n, c, h, w)
-
-
-def _sum_to_bias(layout: str, dy: Any) -> Any:
-    return dy.sum((0, 1, 2) if layout == "NHWC" else (0, 2, 3))
-
-
-def conv2d_backward_weight(x: Array, dy: Array, window: list[int], groups: int, with_bias: bool, **_: Any) -> Modes:
-    w = Window2D(*window)
-    shape = (w.kh, w.kw, x.shape[3] // groups, dy.shape[3])
-
-    def make(layout: str) -> Callable[..., Any]:
-        forward = convolution(layout, window, groups)
-
-        def gradients(x: Any, dy: Any) -> Any:
-            dw = jax.vjp(lambda kernel: forward(x, kernel), jnp.zeros(shape, x.dtype))[1](dy)
-            return (*dw, _sum_to_bias(layout, dy)) if with_bias else dw
-
-        return gradients
-
-    return _in_layouts(make, [x, dy], image_outputs=0)
-
-
-def conv2d_together(
-    x: Array, kernel: Array, bias: Array | None, dy: Array, window: list[int], groups: int, **_: Any
-) -> Modes:
-    def make(layout: str) -> Callable[..., Any]:
-        forward = convolution(layout, window, groups)
-
-        def everything(x: Any, dy: Any, *weights: Any) -> Any:
-            y, backward = jax.vjp(forward, x, *weights)
-            return (y, *backward(dy))
-
-        return everything
-
-    return _in_layouts(make, [x, dy], kernel, bias, image_outputs=2)
-
-
-def max_pool2d(x: Array, window: list[int], **_: Any) -> Modes:
-    def make(layout: str) -> Callable[..., Any]:
-        return lambda x: (pool(layout, window, "max")(x),)
-
-    return _in_layouts(make, [x])
-
-
-def max_pool2d_backward(dy: Array, x: Array, window: list[int], **_: Any) -> Modes:
-    return _pool_gradient(x, dy, window, "max")
-
-
-def average_pool2d_backward(dy: Array, window: list[int], count_include_pad: bool, **_: Any) -> Modes:
-    x = np.zeros((dy.shape[0], window[0], window[1], dy.shape[3]), dy.dtype)
-    return _pool_gradient(x, dy, window, _average(window, count_include_pad))
-
-
-def _pool_gradient(x: Array, dy: Array, window: list[int], kind: str) -> Modes:
-    def make(layout: str) -> Callable[..., Any]:
-        return lambda x, dy: jax.vjp(pool(layout, window, kind), x)[1](dy)
-
-    return _in_layouts(make, [x, dy])
-
-
-def max_pool2d_together(x: Array, dy: Array, window: list[int], **_: Any) -> Modes:
-    return _pool_together(x, dy, window, "max")
-
-
-def average_pool2d_together(x: Array, dy: Array, window: list[int], count_include_pad: bool, **_: Any) -> Modes:
-    return _pool_together(x, dy, window, _average(window, count_include_pad))
-
-
-def _pool_together(x: Array, dy: Array, window: list[int], kind: str) -> Modes:
-    def make(layout: str) -> Callable[..., Any]:
-        def both(x: Any, dy: Any) -> Any:
-            y, backward = jax.vjp(pool(layout, window, kind), x)
-            return (y, *backward(dy))
-
-        return both
-
-    return _in_layouts(make, [x, dy], image_outputs=2)
-
-
-def average_pool2d(x: Array, window: list[int], count_include_pad: bool, **_: Any) -> Modes:
-    def make(layout: str) -> Callable[..., Any]:
-        return lambda x: (pool(layout, window, _average(window, count_include_pad))(x),)
-
-    return _in_layouts(make, [x])
-
-
-def _average(window: list[int], count_include_pad: bool) -> str:
-    return "average with padding" if count_include_pad else "average"
-
-
 def _affine(x: Any, kernel: Any, bias: Any = None) -> Any:
     y = x @ kernel
     return y if bias is None else y + bias
 
 
 def dense(x: Array, kernel: Array, bias: Array | None, **_: Any) -> Modes:
-    return {"": _call(lambda *inputs: (_affine(*inputs),), x, kernel, *present(bias))}
+    return {"": call(lambda *inputs: (_affine(*inputs),), x, kernel, *present(bias))}
 
 
 def dense_backward_input(dy: Array, kernel: Array, **_: Any) -> Modes:
-    return {"": _call(lambda dy, kernel: (dy @ kernel.T,), dy, kernel)}
+    return {"": call(lambda dy, kernel: (dy @ kernel.T,), dy, kernel)}
 
 
 def dense_backward_weight(x: Array, dy: Array, with_bias: bool, **_: Any) -> Modes:
-    return {"": _call(lambda x, dy: (x.T @ dy, dy.sum(0) if with_bias else None), x, dy)}
+    return {"": call(lambda x, dy: (x.T @ dy, dy.sum(0) if with_bias else None), x, dy)}
 
 
 def dense_together(x: Array, kernel: Array, bias: Array | None, dy: Array, **_: Any) -> Modes:
@@ -199,7 +55,7 @@ def dense_together(x: Array, kernel: Array, bias: Array | None, dy: Array, **_: 
         y, backward = jax.vjp(_affine, *inputs)
         return (y, *backward(dy))
 
-    return {"": _call(everything, dy, x, kernel, *present(bias))}
+    return {"": call(everything, dy, x, kernel, *present(bias))}
 
 
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
@@ -221,17 +77,17 @@ GRADIENTS: dict[str, Callable[[Any, Any], Any]] = {
 def activation(x: Array, name: str, **_: Any) -> Modes:
     if name not in FUNCTIONS:
         raise Unsupported(f"has no {name}")
-    return {"": _call(lambda x: (FUNCTIONS[name](x),), x)}
+    return {"": call(lambda x: (FUNCTIONS[name](x),), x)}
 
 
 def activation_backward(dy: Array, r: Array, name: str, **_: Any) -> Modes:
     if name not in GRADIENTS:
         raise Unsupported(f"has no {name}")
-    return {"": _call(lambda dy, r: (GRADIENTS[name](dy, r),), dy, r)}
+    return {"": call(lambda dy, r: (GRADIENTS[name](dy, r),), dy, r)}
 
 
 def softmax(x: Array) -> Modes:
-    return {"": _call(lambda x: (jax.nn.softmax(x),), x)}
+    return {"": call(lambda x: (jax.nn.softmax(x),), x)}
 
 
 def sparse_categorical_crossentropy(y: Array, labels: Array, from_logits: bool) -> Modes:
@@ -242,7 +98,7 @@ def sparse_categorical_crossentropy(y: Array, labels: Array, from_logits: bool) 
         log_p = jax.nn.log_softmax(y)
         return -jnp.take_along_axis(log_p, labels[:, None], 1).mean()
 
-    return {"": _call(jax.value_and_grad(loss), y, labels, outputs=lambda results: [results[0].reshape(1), results[1]])}
+    return {"": call(jax.value_and_grad(loss), y, labels, outputs=lambda results: [results[0].reshape(1), results[1]])}
 
 
 def _updating(step: Callable[..., Any], state: list[Array], grad: Array) -> Modes:
@@ -301,20 +157,20 @@ def adam_update(
 OPS: dict[str, Callable[..., Modes]] = {
     function.__name__: function
     for function in (
-        conv2d,
-        conv2d_backward_input,
-        conv2d_backward_weight,
-        conv2d_together,
+        conv.conv2d,
+        conv.conv2d_backward_input,
+        conv.conv2d_backward_weight,
+        conv.conv2d_together,
         dense,
         dense_backward_input,
         dense_backward_weight,
         dense_together,
-        max_pool2d,
-        max_pool2d_backward,
-        max_pool2d_together,
-        average_pool2d,
-        average_pool2d_backward,
-        average_pool2d_together,
+        conv.max_pool2d,
+        conv.max_pool2d_backward,
+        conv.max_pool2d_together,
+        conv.average_pool2d,
+        conv.average_pool2d_backward,
+        conv.average_pool2d_together,
         activation,
         activation_backward,
         softmax,

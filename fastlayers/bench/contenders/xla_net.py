@@ -1,4 +1,4 @@
-"""Windows and whole nets in JAX: pure functions of weights and images, compiled as one."""
+"""What all of JAX's ops are made with, and whole nets: pure functions of weights and images, compiled as one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from fastlayers.bench.contenders import Arguments, Call, Modes
+from fastlayers.bench.contenders import Arguments, Call, Modes, present
 from fastlayers.bench.protocol import Array
 from fastlayers.shapes import Window2D
+
+
+def call(function: Callable[..., Any], *inputs: Any, outputs: Callable[[list[Array]], list[Array]] = list) -> Call:
+    """The compiled function, which returns a tuple, on these inputs."""
+    ready = [jnp.asarray(x) for x in inputs]
+    compiled = jax.jit(function)
+    return Call(
+        lambda: jax.block_until_ready(compiled(*ready)),
+        lambda results: outputs([np.asarray(y) for y in present(*results)]),
+    )
 
 
 def convolution(layout: str, window: list[int], groups: int) -> Callable[..., Any]:
@@ -65,12 +75,15 @@ def _pixels(layout: str) -> tuple[int, int]:
 
 def _apply(layers: list[Arguments], weights: dict[str, Any], x: Any) -> Any:
     """The net's output for images (N, H, W, C)."""
+    tensors = [x]
     for index, layer in enumerate(layers):
-        x = _layer(x, weights.get(f"{index}.kernel"), weights.get(f"{index}.bias"), **layer)
-    return x
+        given = [tensors[number] for number in layer["inputs"]]
+        tensors.append(_layer(given, weights.get(f"{index}.kernel"), weights.get(f"{index}.bias"), **layer))
+    return tensors[-1]
 
 
-def _layer(x: Any, kernel: Any, bias: Any, kind: str, activation: str | None = None, **options: Any) -> Any:
+def _layer(given: list[Any], kernel: Any, bias: Any, kind: str, activation: str | None = None, **options: Any) -> Any:
+    x = given[0]
     if kind == "conv":
         x = convolution("NHWC", options["window"], options["groups"])(x, kernel, bias)
     elif kind == "dense":
@@ -83,6 +96,8 @@ def _layer(x: Any, kernel: Any, bias: Any, kind: str, activation: str | None = N
         x = x.reshape(len(x), -1)
     elif kind == "relu":
         x = jax.nn.relu(x)
+    elif kind == "add":
+        x = x + given[1]
     return x if activation is None else {"relu": jax.nn.relu, "tanh": jnp.tanh}[activation](x)
 
 
