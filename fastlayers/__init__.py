@@ -48,6 +48,7 @@ from fastlayers.layers import (
 )
 from fastlayers.memory import empty_cache
 from fastlayers.model import Sequential
+from fastlayers.random_stream import RandomStream
 from fastlayers.saving import FileFormatError, load, save
 from fastlayers.settings import use
 from fastlayers.training import Model
@@ -80,6 +81,7 @@ __all__ = [
     "Model",
     "Multiply",
     "Parameter",
+    "RandomStream",
     "ReLU",
     "Reshape",
     "Sequential",

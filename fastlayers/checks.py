@@ -86,3 +86,12 @@ def real(who: str, name: str, value: object, low: float = 0.0, below: float = ma
         return number
     expected = f"a finite number >= {low:g}" if below == math.inf else f"a number in [{low:g}, {below:g})"
     raise (TypeError if number is None else ValueError)(f"{who} expects {name} to be {expected}, got {value!r}")
+
+
+def uint64(who: str, what: str, value: int) -> int:
+    """`value` if it is an int in 0 … 2⁶⁴ - 1."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{who} expects {what} to be an int, got {value!r}")
+    if not 0 <= value < 2**64:
+        raise ValueError(f"{who} expects {what} in 0 … 2⁶⁴ - 1, got {value}")
+    return value

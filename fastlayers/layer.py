@@ -10,12 +10,13 @@ import numpy as np
 from numpy import ndarray
 
 from fastlayers import initializers
-from fastlayers.checks import F32, Array, float_array, float_dtype, plain_array
+from fastlayers.checks import F32, Array, float_array, float_dtype, plain_array, uint64
 from fastlayers.debugging import watched_inference
 from fastlayers.errors import leaving
 from fastlayers.graph_symbols import connect, symbolic
 from fastlayers.parameter import Parameter
 from fastlayers.protocol import Shape, building, builds, checked_build, enforce
+from fastlayers.random_stream import RandomStream
 from fastlayers.registry import Configurable, accepts
 from fastlayers.settings import debugging
 from fastlayers.shapes import check_bool, checked_size
@@ -39,6 +40,11 @@ class Layer(Configurable):
     hidden state: a layer may be used twice in a model, or by several threads. Two more methods may be defined
     where they save work: `infer(x)`, the y of forward alone, and `backward_parameters(dy, cache)`, backward
     without dx. A class that sets `n_inputs` to a number is refused any other number of inputs in a graph.
+
+    A layer that needs random numbers in forward takes a stream in `build`, and a generator for each call:
+
+        self.random = self.add_random_stream(self.seed)          in build; a seed or None
+        noise = self.random.generator().normal(size=x.shape)     in forward; the cache holds what backward needs
 
     name        its name in messages and weight files; by default the class name in snake_case
     dtype       "float32" (the default) or "float64": of its weights, inputs and outputs
@@ -200,6 +206,20 @@ class Layer(Configurable):
         parameter.trainable = trainable and self._trainable
         self._weights[name] = parameter
         return parameter
+
+    def add_random_stream(self, seed: int | None = None) -> RandomStream:
+        """The random numbers of this layer's forward. To be called in `build`.
+
+        seed   0 … 2⁶⁴ - 1. None: from the seed of the model around this layer and its place in it, or fresh
+               entropy where there is none
+
+        Calls from several threads get numbers of their own each. The stream is not saved with the weights: in
+        a model that is loaded it begins anew.
+        """
+        if not building(self):
+            raise RuntimeError(f"{self.name}: add_random_stream(…) belongs in build(self, input_shape)")
+        drawn = int(self._random().integers(2**64, dtype=np.uint64))
+        return RandomStream(drawn if seed is None else uint64(self.name, "seed", seed))
 
     def _random(self) -> np.random.Generator:
         """The random numbers of this layer's build."""

@@ -81,7 +81,7 @@ def steps(layer: fl.Layer, x: np.ndarray, seed: int = 0) -> tuple[Any, ...]:
     for parameter in layer.parameters():
         parameter.clear_gradient()
     if isinstance(layer, fl.Dropout):
-        layer._calls = 0
+        layer.random.calls = 0
     return y, dx, *gradients
 
 
@@ -115,7 +115,7 @@ def test_gradients_are_those_of_finite_differences(row: str, training: bool) -> 
 
     def loss(x: np.ndarray) -> float:
         if isinstance(layer, fl.Dropout):
-            layer._calls = 0
+            layer.random.calls = 0
         return float((layer.forward(x, training=training)[0] * weight).sum())
 
     y, cache = layer.forward(x, training=training)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
-import numpy as np
-
 from fastlayers import ops
-from fastlayers.checks import Array, real
+from fastlayers.checks import Array, real, uint64
 from fastlayers.layer import Layer
-from fastlayers.ops.dropout import uint64
 from fastlayers.protocol import Shape
-
-_counting = threading.Lock()
 
 
 class Dropout(Layer):
@@ -32,11 +26,9 @@ class Dropout(Layer):
         super().__init__(**options)
         self.rate = real(self.name, "rate", rate, below=1.0)
         self.seed = None if seed is None else uint64(self.name, "seed", seed)
-        self._calls = 0
 
     def build(self, input_shape: Shape) -> None:
-        drawn = int(self._random().integers(2**64, dtype=np.uint64))
-        self._key = drawn if self.seed is None else self.seed
+        self.random = self.add_random_stream(self.seed)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
@@ -44,10 +36,8 @@ class Dropout(Layer):
     def forward(self, x: Array, training: bool = False) -> tuple[Array, tuple[int, int] | None]:
         if not training or self.rate == 0.0:
             return x, None
-        with _counting:
-            counter, self._calls = self._calls, self._calls + 1
-        y = ops.dropout(x, self.rate, seed=self._key, counter=counter, name=self.name)
-        return y, (self._key, counter)
+        seed, counter = self.random.next()
+        return ops.dropout(x, self.rate, seed=seed, counter=counter, name=self.name), (seed, counter)
 
     def backward(self, dy: Array, cache: tuple[int, int] | None) -> Array:
         if cache is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastlayers.backend import run
-from fastlayers.checks import Array, real, same_floats
+from fastlayers.checks import Array, real, same_floats, uint64
 
 
 def dropout(x: Array, rate: float, *, seed: int, counter: int = 0, name: str = "dropout") -> Array:
@@ -17,12 +17,3 @@ def dropout(x: Array, rate: float, *, seed: int, counter: int = 0, name: str = "
     rate = real(name, "rate", rate, below=1.0)
     y: Array = run("dropout", x, rate, uint64(name, "seed", seed), uint64(name, "counter", counter))
     return y
-
-
-def uint64(who: str, what: str, value: int) -> int:
-    """`value` if it is an int in 0 … 2⁶⁴ - 1."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{who} expects {what} to be an int, got {value!r}")
-    if not 0 <= value < 2**64:
-        raise ValueError(f"{who} expects {what} in 0 … 2⁶⁴ - 1, got {value}")
-    return value
