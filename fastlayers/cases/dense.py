@@ -40,7 +40,7 @@ ROWS = {
     "several blocks": DenseCase(131, 389, 261),
     "wide": DenseCase(65, 130, 517, activation="relu"),
     "few rows, long runs": DenseCase(5, 70, 5200, activation="relu"),
-    "many rows": DenseCase(200, 37, 75, activation="silu"),
+    "many rows": DenseCase(260, 37, 75, activation="silu"),
     "many rows, one output": DenseCase(1030, 9, 1),
     "sums over many rows": DenseCase(1100, 40, 70),
 }

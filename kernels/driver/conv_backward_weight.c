@@ -110,7 +110,7 @@ static void pack_dy(const plan *p, const chunk *k, ptrdiff_t first_panel, ptrdif
         for (ptrdiff_t row = 0; row < k->rows; row++) {
             ptrdiff_t pixel = (k->image * w->oh + k->row + row) * w->ow + k->col;
             FL(pack_panel)(k->cols, columns, p->dy + pixel * filters + panel_first(p, panel), filters, 1,
-                           to + row * k->cols * width, width);
+                           to + row * k->cols * width, width, p->c->isa);
         }
     }
 }

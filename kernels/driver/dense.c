@@ -32,20 +32,30 @@ static int direct_backward_weight(const fl_dense *d, const void *x, const void *
 
 /* ---- the table ---- */
 
-enum { FEW = 192, FEW_SUMMED = 1024 };
+enum {
+    FEW = 256,         /* rows: with more, packing the weights pays */
+    FEW_DOTS = 512,    /* rows: with more, transposing the weights pays */
+    FEW_SUMMED = 1024, /* rows: with more, splitting the sum over them is what can be shared out */
+    NARROW = 32,       /* units: tiles and dots of fewer are mostly overhead */
+    NARROW_DOTS = 128, /* the same where many rows share the transposition */
+    MANY = 32,
+};
 
-/* Packing the weights, or splitting the sum over the rows, only pays for many rows.  Dots of a few elements never do. */
+static int narrow(const fl_dense *d, enum fl_dense_pass pass) {
+    if (pass == FL_DENSE_FORWARD || d->rows == 1 || d->rows > FEW_SUMMED || 2 * d->units > d->inputs) return 0;
+    return d->units <= (pass == FL_DENSE_BACKWARD_INPUT && d->rows >= MANY ? NARROW_DOTS : NARROW);
+}
+
 static int few_rows(const fl_dense *d, enum fl_dense_pass pass) {
-    switch (pass) {
-    case FL_DENSE_FORWARD: return d->rows <= FEW;
-    case FL_DENSE_BACKWARD_INPUT: return d->rows <= FEW && (d->units >= 64 || d->rows == 1);
-    default: return d->rows <= FEW_SUMMED;
-    }
+    static const ptrdiff_t few[] = {
+        [FL_DENSE_FORWARD] = FEW, [FL_DENSE_BACKWARD_INPUT] = FEW_DOTS, [FL_DENSE_BACKWARD_WEIGHT] = FEW_SUMMED};
+    return d->rows <= few[pass];
 }
 static int always(const fl_dense *d, enum fl_dense_pass pass) { return (void)d, (void)pass, 1; }
 
 /* The first row that pays for a problem is taken. */
 static const algorithm algorithms[] = {
+    {"narrow", narrow, FL(skinny_forward), FL(narrow_backward_input), FL(narrow_backward_weight)},
     {"skinny", few_rows, FL(skinny_forward), FL(skinny_backward_input), FL(skinny_backward_weight)},
     {"direct", always, direct_forward, direct_backward_input, direct_backward_weight},
 };

@@ -69,7 +69,7 @@ static void pack(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
         for (ptrdiff_t i = 0; i < grid->taps_y; i++)
             for (ptrdiff_t j = 0; j < grid->taps_x; j++, to += g->k * width) {
                 ptrdiff_t tap = grid->weight_y[i] + grid->weight_x[j];
-                FL(pack_panel)(g->k, columns, panel_weights(p, panel) + tap * g->w_tap, g->w_k, g->w_n, to, width);
+                FL(pack_panel)(g->k, columns, panel_weights(p, panel) + tap * g->w_tap, g->w_k, g->w_n, to, width, g->isa);
             }
     }
 }

@@ -1,7 +1,7 @@
 /* Dense layers over few rows, where reading or writing the weights is what takes the time: they are not packed, and each
  * is touched once, in long runs.
  *
- *     forward   columns of y shared out; a stripe of y stays in L1 while runs of the rows of W stream past
+ *     forward   columns of y shared out; a stripe of y stays in the near caches while runs of the rows of W stream past
  *     dx        rows of W shared out; each is multiplied with every row of dy while it is in L1
  *     dW        rows of dW shared out; each is written at one go, from dy packed in panels */
 #include <string.h>
@@ -11,6 +11,7 @@
 #include "panels.h"
 #include "parallel.h"
 #include "skinny_ukernels.h"
+#include "sum_rows.h"
 
 enum {
     STRIPE_BYTES = 48 << 10, /* of y at work on */
@@ -35,7 +36,7 @@ typedef struct {
     const fl_dense *d;
     const fl_skinny_ukernels *uk;
     const fl_real *x, *kernel, *bias, *dy;
-    fl_real *y, *dx, *dkernel, *dbias;
+    fl_real *y, *dx, *dkernel;
     int activation;
     fl_real alpha;
     fl_real *packed; /* dx: all of dy, run by run */
@@ -118,18 +119,11 @@ static void outer_panels(const job *p, ptrdiff_t first, ptrdiff_t last, ptrdiff_
         for (ptrdiff_t panel = begin; panel < end; panel++) {
             ptrdiff_t n = FL_MIN(width, units - panel * width);
             FL(pack_panel)(rows, n, p->dy + m * units + panel * width, units, 1, packed + (panel - begin) * rows * width,
-                           n <= p->uk->lanes ? p->uk->lanes : width);
+                           n <= p->uk->lanes ? p->uk->lanes : width, p->d->isa);
         }
         p->uk->outer(rows, last - first, columns, p->x + m * inputs + first, inputs, packed,
                      p->dkernel + first * units + begin * width, units, m > 0);
     }
-}
-
-/* dbias(j) = sum over m, in order, of dy(m, j) */
-static void sum_bias(const job *p) {
-    memset(p->dbias, 0, (size_t)p->d->units * sizeof *p->dbias);
-    for (ptrdiff_t m = 0; m < p->d->rows; m++)
-        for (ptrdiff_t j = 0; j < p->d->units; j++) p->dbias[j] += p->dy[m * p->d->units + j];
 }
 
 /* Every thread packs dy for itself: that costs less than waiting for another to do it. */
@@ -139,16 +133,13 @@ static void weight_rows(void *untyped, ptrdiff_t begin, ptrdiff_t end, int threa
     for (ptrdiff_t panel = 0; panel < panels; panel += p->chunk)
         outer_panels(p, begin * ROWS, FL_MIN(p->d->inputs, end * ROWS), panel, FL_MIN(panels, panel + p->chunk),
                      (fl_real *)(p->scratch + thread * p->scratch_bytes));
-    if (p->dbias && begin == 0) sum_bias(p);
 }
 
 int FL(skinny_backward_weight)(const fl_dense *d, const void *x, const void *dy, void *dkernel, void *dbias) {
-    job p = {.d = d, .uk = ukernels[d->isa], .x = x, .dy = dy, .dkernel = dkernel, .dbias = dbias};
+    job p = {.d = d, .uk = ukernels[d->isa], .x = x, .dy = dy, .dkernel = dkernel};
+    if (dbias && FL(sum_rows)(d->rows, d->units, dy, dbias, 1)) return FL_ENOMEM;
     if (d->rows == 0) memset(dkernel, 0, (size_t)(d->inputs * d->units) * sizeof(fl_real));
-    if (d->rows == 0 || d->inputs == 0) {
-        if (dbias) sum_bias(&p);
-        return FL_OK;
-    }
+    if (d->rows == 0 || d->inputs == 0) return FL_OK;
     ptrdiff_t panel_bytes = FL_MIN(d->rows, FL_SKINNY_DEPTH) * p.uk->panel * (ptrdiff_t)sizeof(fl_real);
     p.chunk = FL_MAX(1, FL_MIN(fl_ceil_div(d->units, p.uk->panel), PACKED_BYTES / panel_bytes));
     p.scratch_bytes = fl_ceil_div(p.chunk * panel_bytes, 64) * 64;

@@ -6,7 +6,7 @@
 #include "buffers.h"
 #include "parallel.h"
 
-enum { SLICES = 16 };
+enum { SLICES = 16, SLICE_ROWS = 64 }; /* at most; at least */
 
 typedef struct {
     ptrdiff_t rows, n, slices;
@@ -26,13 +26,13 @@ static void sum_slices(void *argument, ptrdiff_t begin, ptrdiff_t end, int threa
 }
 
 int FL(sum_rows)(ptrdiff_t rows, ptrdiff_t n, const fl_real *x, fl_real *sums, int threads) {
-    job s = {.rows = rows, .n = n, .slices = SLICES, .x = x};
-    const size_t bytes = (size_t)(SLICES * n) * sizeof *sums;
+    job s = {.rows = rows, .n = n, .slices = FL_MAX(1, FL_MIN(SLICES, rows / SLICE_ROWS)), .x = x};
+    const size_t bytes = (size_t)(s.slices * n) * sizeof *sums;
     s.partial = fl_buffer_get(bytes);
     if (!s.partial) return FL_ENOMEM;
-    fl_parallel(fl_team(threads, SLICES, 4.0 * sizeof *x * (double)rows * (double)n), SLICES, sum_slices, &s);
+    fl_parallel(fl_team(threads, s.slices, 4.0 * sizeof *x * (double)rows * (double)n), s.slices, sum_slices, &s);
     memcpy(sums, s.partial, (size_t)n * sizeof *sums);
-    for (ptrdiff_t slice = 1; slice < SLICES; slice++)
+    for (ptrdiff_t slice = 1; slice < s.slices; slice++)
         for (ptrdiff_t j = 0; j < n; j++) sums[j] += s.partial[slice * n + j];
     fl_buffer_put(s.partial, bytes);
     return FL_OK;

@@ -92,7 +92,7 @@ static void transform_weights(const plan *p, ptrdiff_t panel, ptrdiff_t k0, ptrd
         ptrdiff_t count = FL_MIN(K_BLOCK, k1 - k);
         for (ptrdiff_t tap = 0; tap < 9; tap++) {
             const fl_real *from = g->weights + (g->flip ? 8 - tap : tap) * g->w_tap + k * g->w_k + panel * p->gemm->nr * g->w_n;
-            FL(pack_panel)(count, columns, from, g->w_k, g->w_n, taps + tap * count * width, width);
+            FL(pack_panel)(count, columns, from, g->w_k, g->w_n, taps + tap * count * width, width, g->isa);
         }
         p->transforms->weights(count * width, taps, u + (k - k0) * width, p->u_xi);
     }

@@ -6,7 +6,7 @@
 #include "fl_types.h"
 
 fl_dense_forward FL(skinny_forward);
-fl_dense_backward_input FL(skinny_backward_input);
-fl_dense_backward_weight FL(skinny_backward_weight);
+fl_dense_backward_input FL(skinny_backward_input), FL(narrow_backward_input);
+fl_dense_backward_weight FL(skinny_backward_weight), FL(narrow_backward_weight);
 
 #endif

@@ -4,8 +4,8 @@
 
 #include "fl_types.h"
 
-/* to[k * width + j] = from[k * k_step + j * n_step] for j < n, zero for n <= j < width. */
+/* to[k * width + j] = from[k * k_step + j * n_step] for j < n, zero for n <= j < width; one of the steps is 1. */
 void FL(pack_panel)(ptrdiff_t k, ptrdiff_t n, const fl_real *from, ptrdiff_t k_step, ptrdiff_t n_step, fl_real *to,
-                    ptrdiff_t width);
+                    ptrdiff_t width, int isa);
 
 #endif

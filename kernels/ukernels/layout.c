@@ -1,42 +1,17 @@
 /* Matrix transposition: square tiles in registers, what is left over element by element.
  *
  * log2(N) perfect shuffles transpose a tile of N x N: each interleaves row i with row N/2 + i into rows 2i and 2i + 1. */
+#include "interleave.h"
 #include "layout_ukernels.h"
-#include "vec.h"
-
-/* Lanes k, n + k, k + 1, n + k + 1, ... of two vectors of n lanes: their interleaving, from lane k on */
-#define INTERLEAVE_2(n, k) k, n + k
-#define INTERLEAVE_4(n, k) INTERLEAVE_2(n, k), INTERLEAVE_2(n, k + 1)
-#define INTERLEAVE_8(n, k) INTERLEAVE_4(n, k), INTERLEAVE_4(n, k + 2)
-#define INTERLEAVE_16(n, k) INTERLEAVE_8(n, k), INTERLEAVE_8(n, k + 4)
-
-#ifdef FL_DOUBLE
-#define LANES (FL_VECTOR_BYTES / 8)
-#else
-#define LANES (FL_VECTOR_BYTES / 4)
-#endif
-#if LANES == 2
-#define INTERLEAVE INTERLEAVE_2
-#elif LANES == 4
-#define INTERLEAVE INTERLEAVE_4
-#elif LANES == 8
-#define INTERLEAVE INTERLEAVE_8
-#else
-#define INTERLEAVE INTERLEAVE_16
-#endif
-
-#ifdef __clang__
-#define SHUFFLE(a, b, ints, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define SHUFFLE(a, b, ints, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
-#endif
 
 enum { BYTE_LANES = 16 };
 typedef uint8_t vbytes __attribute__((vector_size(16)));
 
-static inline void transpose_tile(const fl_real *x, ptrdiff_t x_stride, fl_real *y, ptrdiff_t y_stride) {
+/* LANES rows of x and `cols` of its columns, no more than LANES */
+static inline __attribute__((always_inline)) void transpose_tile(ptrdiff_t cols, const fl_real *x, ptrdiff_t x_stride,
+                                                                 fl_real *y, ptrdiff_t y_stride) {
     vreal row[LANES], shuffled[LANES];
-    for (int i = 0; i < LANES; i++) row[i] = vload(x + i * x_stride);
+    for (int i = 0; i < LANES; i++) row[i] = cols < LANES ? vload_part(x + i * x_stride, cols) : vload(x + i * x_stride);
 #pragma GCC unroll 4
     for (int step = 1; step < LANES; step *= 2) {
 #pragma GCC unroll 8
@@ -47,7 +22,7 @@ static inline void transpose_tile(const fl_real *x, ptrdiff_t x_stride, fl_real 
 #pragma GCC unroll 16
         for (int i = 0; i < LANES; i++) row[i] = shuffled[i];
     }
-    for (int i = 0; i < LANES; i++) vstore(y + i * y_stride, row[i]);
+    for (int i = 0; i < LANES && i < cols; i++) vstore(y + i * y_stride, row[i]);
 }
 
 static inline void transpose_byte_tile(const uint8_t *x, ptrdiff_t x_stride, uint8_t *y, ptrdiff_t y_stride) {
@@ -68,11 +43,14 @@ static inline void transpose_byte_tile(const uint8_t *x, ptrdiff_t x_stride, uin
 
 static void transpose(ptrdiff_t rows, ptrdiff_t cols, const fl_real *x, ptrdiff_t x_stride, fl_real *y, ptrdiff_t y_stride) {
     const ptrdiff_t tiled_rows = rows - rows % LANES, tiled_cols = cols - cols % LANES;
-    for (ptrdiff_t r = 0; r < tiled_rows; r += LANES)
+    for (ptrdiff_t r = 0; r < tiled_rows; r += LANES) {
         for (ptrdiff_t c = 0; c < tiled_cols; c += LANES)
-            transpose_tile(x + r * x_stride + c, x_stride, y + c * y_stride + r, y_stride);
-    for (ptrdiff_t r = 0; r < rows; r++)
-        for (ptrdiff_t c = r < tiled_rows ? tiled_cols : 0; c < cols; c++) y[c * y_stride + r] = x[r * x_stride + c];
+            transpose_tile(LANES, x + r * x_stride + c, x_stride, y + c * y_stride + r, y_stride);
+        if (tiled_cols < cols)
+            transpose_tile(cols - tiled_cols, x + r * x_stride + tiled_cols, x_stride, y + tiled_cols * y_stride + r, y_stride);
+    }
+    for (ptrdiff_t r = tiled_rows; r < rows; r++)
+        for (ptrdiff_t c = 0; c < cols; c++) y[c * y_stride + r] = x[r * x_stride + c];
 }
 
 static void transpose_u8(ptrdiff_t rows, ptrdiff_t cols, const uint8_t *x, ptrdiff_t x_stride, uint8_t *y, ptrdiff_t y_stride) {

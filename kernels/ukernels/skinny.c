@@ -2,6 +2,7 @@
 #include "skinny_ukernels.h"
 
 #include "activation_ukernels.h"
+#include "interleave.h"
 #include "varray.h"
 
 /* Tiles as large as the registers allow. */
@@ -12,6 +13,7 @@ enum { RUNS = 4, DOT_ROWS = 3, DOTS = 4, OUTER_ROWS = 6 };
 #endif
 
 #define UNROLL _Pragma("GCC unroll 16")
+
 /* Rows of weights are far apart, so that the processor's own prefetching does not know the next ones; where a single row of
  * x or dy leaves the loads no time to spare, it is better left alone. */
 enum { PREFETCH_ROWS = 4 };
@@ -19,7 +21,7 @@ enum { PREFETCH_ROWS = 4 };
 
 /* ---- rows: y += x w, `runs` rows of w side by side ---- */
 
-/* `vectors` vectors of columns, the last of them with n <= VL columns; x holds RUNS elements of every row. */
+/* y(m, j) += x(m, 0) w(0, j) + ... for `vectors` vectors of columns, the last of them with n <= VL columns; x holds RUNS elements of every row. */
 FL_INLINE void add_runs(ptrdiff_t rows, const int runs, const int vectors, ptrdiff_t n, const fl_real *x, const fl_real *w,
                         ptrdiff_t w_row, const int prefetch, fl_real *y, ptrdiff_t y_row) {
     vreal run[RUNS][2];
@@ -41,7 +43,8 @@ FL_INLINE void add_runs(ptrdiff_t rows, const int runs, const int vectors, ptrdi
 
 FL_INLINE void add_all_columns(ptrdiff_t rows, const int runs, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row,
                                const fl_real *w, ptrdiff_t w_row, const int prefetch, fl_real *y, ptrdiff_t y_row) {
-    _Alignas(64) fl_real near[FL_SKINNY_ROWS * RUNS]; /* x(m, k..) side by side: rows a power of two apart would share a cache set */
+    /* x(m, k..) side by side: rows a power of two apart would share a cache set */
+    _Alignas(64) fl_real near[FL_SKINNY_ROWS * RUNS];
     for (ptrdiff_t m = 0; m < rows; m++) memcpy(near + m * RUNS, x + m * x_row, (size_t)runs * sizeof *x);
     ptrdiff_t j = 0;
     for (; j + 2 * VL <= n; j += 2 * VL) add_runs(rows, runs, 2, VL, near, w + j, w_row, prefetch, y + j, y_row);
@@ -52,7 +55,8 @@ FL_INLINE void add_all_rows(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_r
                             ptrdiff_t w_row, const int prefetch, fl_real *y, ptrdiff_t y_row) {
     ptrdiff_t i = 0;
     for (; i + RUNS <= k; i += RUNS) add_all_columns(rows, RUNS, n, x + i, x_row, w + i * w_row, w_row, prefetch, y, y_row);
-    for (; i < k; i++) add_all_columns(rows, 1, n, x + i, x_row, w + i * w_row, w_row, 0, y, y_row);
+    for (; i + 2 <= k; i += 2) add_all_columns(rows, 2, n, x + i, x_row, w + i * w_row, w_row, 0, y, y_row);
+    if (i < k) add_all_columns(rows, 1, n, x + i, x_row, w + i * w_row, w_row, 0, y, y_row);
 }
 
 static void rows(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row, const fl_real *w,
@@ -72,15 +76,27 @@ static void finish(ptrdiff_t n, const fl_real *sums, const fl_real *bias, fl_rea
 
 /* ---- dots: dx = dy w^T, both read along their rows ---- */
 
-FL_INLINE fl_real total(vreal v) {
-    typedef fl_real part __attribute__((vector_size(16)));
-    part parts[sizeof v / sizeof(part)];
-    memcpy(parts, &v, sizeof v);
-    for (size_t count = sizeof v / sizeof(part) / 2; count; count /= 2)
-        for (size_t i = 0; i < count; i++) parts[i] += parts[i + count];
-    fl_real sum = parts[0][0];
-    for (size_t lane = 1; lane < sizeof(part) / sizeof(fl_real); lane++) sum += parts[0][lane];
-    return sum;
+/* Lane 2i: the sum of lanes i and VL/2 + i of a; lane 2i + 1: the same of b. */
+FL_INLINE vreal add_halves(vreal a, vreal b) {
+    return SHUFFLE(a, b, vint, INTERLEAVE(LANES, 0)) + SHUFFLE(a, b, vint, INTERLEAVE(LANES, LANES / 2));
+}
+
+/* y[i] = [ y[i] + ] the sum of v[i]'s lanes, i < count <= 8, in the same order for any count */
+FL_INLINE void totals(const int count, const vreal *v, fl_real *y, int accumulate) {
+    const int power = count == 1 ? 1 : count == 2 ? 2 : count <= 4 ? 4 : 8, group = (int)FL_MIN(power, VL);
+    UNROLL for (int first = 0; first < count; first += group) {
+        vreal sum[8];
+        UNROLL for (int i = 0; i < group; i++) sum[i] = first + i < count ? v[first + i] : (vreal){0};
+        UNROLL for (int n = group / 2; n > 0; n /= 2) {
+            UNROLL for (int i = 0; i < n; i++) sum[i] = add_halves(sum[i], sum[i + n]);
+        }
+        UNROLL for (int n = group; n < VL; n *= 2) sum[0] = add_halves(sum[0], sum[0]);
+        fl_real lane[VL]; /* every total VL / group times */
+        vstore(lane, sum[0]);
+        UNROLL for (int i = 0; i < group; i++) {
+            if (first + i < count) y[first + i] = lane[i * VL / group] + (accumulate ? y[first + i] : 0);
+        }
+    }
 }
 
 /* dy's rows in groups of DOT_ROWS, the last of which may have fewer: [group][vector of columns][row][VL], zero beyond n.
@@ -95,18 +111,23 @@ static void pack(ptrdiff_t rows, ptrdiff_t n, const fl_real *dy, ptrdiff_t dy_ro
 FL_INLINE void dot_tile(const int rows, const int dots, ptrdiff_t n, const fl_real *dy, const fl_real *w, ptrdiff_t w_row,
                         fl_real *dx, ptrdiff_t dx_row, int accumulate) {
     vreal sum[DOT_ROWS][DOTS] = {{{0}}};
-    for (ptrdiff_t j = 0; j < n; j += VL, dy += rows * VL) {
+    ptrdiff_t j = 0;
+    for (; j + VL <= n; j += VL, dy += rows * VL) {
         vreal d[DOT_ROWS];
         UNROLL for (int m = 0; m < rows; m++) d[m] = vload(dy + m * VL);
         UNROLL for (int i = 0; i < dots; i++) {
-            vreal b = vload_next(w + i * w_row + j, n - j);
+            vreal b = vload(w + i * w_row + j);
             if (rows == DOT_ROWS) PREFETCH(w + (dots + i) * w_row + j);
             UNROLL for (int m = 0; m < rows; m++) sum[m][i] += d[m] * b;
         }
     }
-    UNROLL for (int m = 0; m < rows; m++) {
-        UNROLL for (int i = 0; i < dots; i++) dx[m * dx_row + i] = total(sum[m][i]) + (accumulate ? dx[m * dx_row + i] : 0);
+    if (j < n) {
+        UNROLL for (int i = 0; i < dots; i++) {
+            vreal b = vload_part(w + i * w_row + j, n - j);
+            UNROLL for (int m = 0; m < rows; m++) sum[m][i] += vload(dy + m * VL) * b;
+        }
     }
+    UNROLL for (int m = 0; m < rows; m++) totals(dots, sum[m], dx + m * dx_row, accumulate);
 }
 
 FL_INLINE void dot_rows(ptrdiff_t rows, const int dots, ptrdiff_t n, const fl_real *dy, ptrdiff_t dy_row, const fl_real *w,
@@ -133,8 +154,9 @@ enum {
     SEQUENTIAL_ROWS = 2, /* of x, up to which dw is best written row by row */
 };
 
-FL_INLINE void outer_tile(ptrdiff_t rows, const int tile_rows, const int vectors, ptrdiff_t n, const fl_real *x, const fl_real *dy, fl_real *dw,
-                          ptrdiff_t dw_row, int accumulate) {
+/* `tile_rows` rows of dw, of which the first `wanted` are stored; x has OUTER_ROWS elements for each of dy's rows. */
+FL_INLINE void outer_tile(ptrdiff_t rows, const int tile_rows, ptrdiff_t wanted, const int vectors, ptrdiff_t n,
+                          const fl_real *x, const fl_real *dy, fl_real *dw, ptrdiff_t dw_row, int accumulate) {
     vreal sum[OUTER_ROWS][PANEL_VECTORS] = {{{0}}};
     for (ptrdiff_t m = 0; m < rows; m++, x += OUTER_ROWS, dy += vectors * VL) {
         vreal d[PANEL_VECTORS];
@@ -144,6 +166,7 @@ FL_INLINE void outer_tile(ptrdiff_t rows, const int tile_rows, const int vectors
         }
     }
     UNROLL for (int i = 0; i < tile_rows; i++, dw += dw_row) {
+        if (i == wanted) break;
         UNROLL for (int v = 0; v < vectors; v++) {
             ptrdiff_t left = n - v * VL;
             vstore_next(dw + v * VL, accumulate ? vload_next(dw + v * VL, left) + sum[i][v] : sum[i][v], left);
@@ -151,23 +174,26 @@ FL_INLINE void outer_tile(ptrdiff_t rows, const int tile_rows, const int vectors
     }
 }
 
-FL_INLINE void outer_rows(ptrdiff_t rows, const int tile_rows, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row,
-                          const fl_real *dy, fl_real *dw, ptrdiff_t dw_row, int accumulate) {
-    fl_real near[FL_SKINNY_DEPTH * OUTER_ROWS];
-    for (ptrdiff_t m = 0; m < rows; m++) memcpy(near + m * OUTER_ROWS, x + m * x_row, (size_t)tile_rows * sizeof *x);
+FL_INLINE void outer_rows(ptrdiff_t rows, const int tile_rows, ptrdiff_t wanted, ptrdiff_t n, const fl_real *x,
+                          ptrdiff_t x_row, const fl_real *dy, fl_real *dw, ptrdiff_t dw_row, int accumulate) {
+    _Alignas(64) fl_real near[FL_SKINNY_DEPTH * OUTER_ROWS];
+    if (wanted < tile_rows) memset(near, 0, (size_t)(rows * OUTER_ROWS) * sizeof *near);
+    for (ptrdiff_t m = 0; m < rows; m++) memcpy(near + m * OUTER_ROWS, x + m * x_row, (size_t)wanted * sizeof *x);
     const ptrdiff_t panel = PANEL_VECTORS * VL;
     ptrdiff_t j = 0;
-    for (; j + panel <= n; j += panel, dy += rows * panel) outer_tile(rows, tile_rows, 2, panel, near, dy, dw + j, dw_row, accumulate);
-    if (n - j > VL) outer_tile(rows, tile_rows, 2, n - j, near, dy, dw + j, dw_row, accumulate);
-    else if (n > j) outer_tile(rows, tile_rows, 1, n - j, near, dy, dw + j, dw_row, accumulate);
+    for (; n - j > VL; j += panel, dy += rows * panel)
+        outer_tile(rows, tile_rows, wanted, PANEL_VECTORS, FL_MIN(panel, n - j), near, dy, dw + j, dw_row, accumulate);
+    if (j < n) outer_tile(rows, tile_rows, wanted, 1, n - j, near, dy, dw + j, dw_row, accumulate);
 }
 
 static void outer(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row, const fl_real *dy, fl_real *dw,
                   ptrdiff_t dw_row, int accumulate) {
     ptrdiff_t i = 0;
-    for (; rows > SEQUENTIAL_ROWS && i + OUTER_ROWS <= k; i += OUTER_ROWS)
-        outer_rows(rows, OUTER_ROWS, n, x + i, x_row, dy, dw + i * dw_row, dw_row, accumulate);
-    for (; i < k; i++) outer_rows(rows, 1, n, x + i, x_row, dy, dw + i * dw_row, dw_row, accumulate);
+    for (; rows <= SEQUENTIAL_ROWS && i < k; i++)
+        outer_rows(rows, 1, 1, n, x + i, x_row, dy, dw + i * dw_row, dw_row, accumulate);
+    for (; i + OUTER_ROWS <= k; i += OUTER_ROWS)
+        outer_rows(rows, OUTER_ROWS, OUTER_ROWS, n, x + i, x_row, dy, dw + i * dw_row, dw_row, accumulate);
+    if (i < k) outer_rows(rows, OUTER_ROWS, k - i, n, x + i, x_row, dy, dw + i * dw_row, dw_row, accumulate);
 }
 
 const fl_skinny_ukernels FL_UK(skinny) = {
