@@ -23,7 +23,7 @@ from fastlayers.shapes import check_bool, checked_size
 
 __all__ = ["Layer", "Parameter"]
 
-_BOOKKEEPING = frozenset({"_arguments", "_weights", "_built_for"})
+_BOOKKEEPING = frozenset({"_arguments", "_weights", "_built_for", "_slidings"})
 
 
 class Layer(Configurable):

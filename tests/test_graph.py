@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import json
-import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from custom_layers import Branches, Scale, batch
+from spying import spied_ops
 
 import fastlayers as fl
 from fastlayers import saving
@@ -618,17 +618,7 @@ class TestNesting:
 
 class TestPlan:
     def spied(self, model: Graph, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        from fastlayers import backend
-
-        calls: list[str] = []
-        run = backend.run
-
-        def spy(op: str, *args: Any) -> Any:
-            calls.append(op)
-            return run(op, *args)
-
-        for module in ("activation", "conv", "dense", "pool"):
-            monkeypatch.setattr(sys.modules[f"fastlayers.ops.{module}"], "run", spy)
+        calls = spied_ops(monkeypatch)
         x = batch(3, 6, 5, 3)
         model.train_step(x, (batch(3, 2), batch(3, 6, 5, 3)), (MSE, None), fl.optimizers.SGD())
         return calls

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from spying import spied_ops
 
 import fastlayers as fl
 from fastlayers.errors import add_note
@@ -157,17 +158,7 @@ def test_a_cache_of_another_model_is_refused() -> None:
 
 class TestTrainingStep:
     def spied(self, model: fl.Sequential, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        from fastlayers import backend
-
-        calls: list[str] = []
-        run = backend.run
-
-        def spy(op: str, *args: Any) -> Any:
-            calls.append(op)
-            return run(op, *args)
-
-        for module in ("activation", "conv", "dense", "dropout", "loss", "optimizer", "pool"):
-            monkeypatch.setattr(sys.modules[f"fastlayers.ops.{module}"], "run", spy)
+        calls = spied_ops(monkeypatch)
         x, y = digits(8)
         model.train_step(x, y, LOSS, fl.optimizers.SGD())
         return calls

@@ -8,6 +8,7 @@ from fastlayers import ops
 from fastlayers.checks import Array
 from fastlayers.layer import Layer
 from fastlayers.ops.activation import BACKWARD_FROM, ELEMENTWISE, check_name, elementwise
+from fastlayers.ops.geometry import expect_shape
 from fastlayers.parameter import Parameter
 from fastlayers.protocol import Shape
 
@@ -100,6 +101,9 @@ class Affine(Layer):
 
     The activation is fused into the op that computes z. Only gelu and silu, whose gradients need z itself,
     and softmax run as an op of their own, in `forward`; the numbers are the same, bit by bit.
+
+    Arrays have been checked at the layer's door, so the three methods below check shapes and call the backend;
+    the functions of `fastlayers.ops`, which check everything, are for those who come without a layer.
     """
 
     n_inputs = 1
@@ -109,8 +113,12 @@ class Affine(Layer):
     kernel: Parameter
     bias: Parameter | None
 
-    def _linear(self, x: Array, activation: str | None) -> Array:
-        """activation(z)"""
+    def _linear(self, x: Array, activation: str) -> Array:
+        """activation(z); ValueError for an x that does not fit"""
+        raise NotImplementedError
+
+    def _shape_of_y(self, x: Array) -> Shape:
+        """The shape of y, and of dy, batch axis included."""
         raise NotImplementedError
 
     def _weight_gradients(self, x: Array, dz: Array, with_bias: bool) -> tuple[Array, Array | None]:
@@ -123,16 +131,16 @@ class Affine(Layer):
 
     def infer(self, x: Array) -> Array:
         if self.activation == "softmax":
-            return activate(self.name, self._linear(x, None), "softmax", axis=self.axis)
+            return activate(self.name, self._linear(x, "linear"), "softmax", axis=self.axis)
         return self._linear(x, self.activation)
 
     def forward(self, x: Array, training: bool = False) -> tuple[Array, tuple[Array, Array | None]]:
         if self.activation == "linear":
-            return self._linear(x, None), (x, None)
+            return self._linear(x, "linear"), (x, None)
         if BACKWARD_FROM.get(self.activation) == "y":
             y = self._linear(x, self.activation)
             return y, (x, y)
-        z = self._linear(x, None)
+        z = self._linear(x, "linear")
         y = activate(self.name, z, self.activation, axis=self.axis)
         return y, (x, y if self.activation == "softmax" else z)
 
@@ -147,6 +155,7 @@ class Affine(Layer):
     def _before_activation(self, dy: Array, cache: tuple[Array, Array | None]) -> tuple[Array, Array]:
         """x, dz"""
         x, r = cache
+        expect_shape(self.name, "dy", dy, self._shape_of_y(x))
         if r is None:
             return x, dy
         return x, activate_backward(self.name, dy, r, self.activation, axis=self.axis)

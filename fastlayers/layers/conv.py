@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from fastlayers import initializers, ops, shapes
+from fastlayers.backend import run
 from fastlayers.checks import Array
 from fastlayers.layers.activation import Affine, checked_activation
-from fastlayers.ops.conv import Pair
+from fastlayers.layers.windowed import Windowed
+from fastlayers.ops.activation import BY_DEFAULT
+from fastlayers.ops.conv import Pair, asked_for, geometry
+from fastlayers.ops.geometry import Sliding
 from fastlayers.protocol import Shape
 
 
-class Conv2D(Affine):
+class Conv2D(Affine, Windowed):
     """y = activation(x * W + b)      x (N, H, W, C), kernel (KH, KW, C/groups, filters), bias (filters,)
                                       -> y (N, OH, OW, filters)
 
@@ -63,13 +67,7 @@ class Conv2D(Affine):
         self.use_bias = shapes.check_bool(who, "use_bias", use_bias)
         self.kernel_initializer = initializers.get(who, kernel_initializer)
         self.bias_initializer = initializers.get(who, bias_initializer)
-        self._geometry: dict[str, Any] = {
-            "strides": self.strides,
-            "padding": self.padding,
-            "dilation_rate": self.dilation_rate,
-            "groups": self.groups,
-            "data_format": self.data_format,
-        }
+        self._geometry = (self.strides, self.padding, self.dilation_rate, self.groups, self.data_format)
         self._wish = ops.check_algorithm(who, algorithm)
 
     def build(self, input_shape: Shape) -> None:
@@ -94,21 +92,35 @@ class Conv2D(Affine):
             self.data_format,
         )
 
-    def _linear(self, x: Array, activation: str | None) -> Array:
-        bias = None if self.bias is None else self.bias.value
-        return ops.conv2d(
-            x, self.kernel.value, bias, activation=activation, algorithm=self._wish, name=self.name, **self._geometry
+    def _resolve(self, x_shape: Shape) -> Sliding:
+        return geometry(self.name, x_shape, self.kernel.shape, *self._geometry)
+
+    def _shape_of_y(self, x: Array) -> Shape:
+        return self._sliding(x.shape).y_shape
+
+    def _linear(self, x: Array, activation: str) -> Array:
+        window, _ = self._sliding(x.shape)
+        kernel, bias = self.kernel.value, None if self.bias is None else self.bias.value
+        function, number = BY_DEFAULT[activation]
+        y: Array = run(
+            "conv2d", x, kernel, bias, window, self.groups, self.data_format, function, number, asked_for(self._wish)
         )
+        return y
 
     def _input_gradient(self, x: Array, dz: Array) -> Array:
-        return ops.conv2d_backward_input(
-            dz, self.kernel.value, x.shape, algorithm=self._wish, name=self.name, **self._geometry
+        window, _ = self._sliding(x.shape)
+        kernel = self.kernel.value
+        dx: Array = run(
+            "conv2d_backward_input", dz, kernel, window, self.groups, self.data_format, asked_for(self._wish)
         )
+        return dx
 
     def _weight_gradients(self, x: Array, dz: Array, with_bias: bool) -> tuple[Array, Array | None]:
-        return ops.conv2d_backward_weight(
-            x, dz, self.kernel_size, with_bias=with_bias, algorithm=self._wish, name=self.name, **self._geometry
+        window, _ = self._sliding(x.shape)
+        gradients: tuple[Array, Array | None] = run(
+            "conv2d_backward_weight", x, dz, window, self.groups, self.data_format, with_bias, asked_for(self._wish)
         )
+        return gradients
 
     def algorithm(self, input_shape: Shape, batch_size: int = 32) -> dict[str, str]:
         """Which algorithm each pass takes for batches of such examples: pass -> one of `ops.algorithm_names()`."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from fastlayers import initializers, ops
+from fastlayers.backend import run
 from fastlayers.checks import Array
 from fastlayers.layers.activation import Affine, checked_activation
-from fastlayers.ops.geometry import expect_shape
+from fastlayers.ops.activation import BY_DEFAULT
+from fastlayers.ops.geometry import rows
 from fastlayers.protocol import Shape
 from fastlayers.shapes import check_bool, positive_int
 
@@ -49,14 +51,21 @@ class Dense(Affine):
             raise ValueError(f"{self.name} expects examples of shape (…, I), got input shape ()")
         return (*input_shape[:-1], self.units)
 
-    def _linear(self, x: Array, activation: str | None) -> Array:
-        bias = None if self.bias is None else self.bias.value
-        return ops.dense(x, self.kernel.value, bias, activation=activation, name=self.name)
+    def _linear(self, x: Array, activation: str) -> Array:
+        kernel, bias = self.kernel.value, None if self.bias is None else self.bias.value
+        shape = x.shape
+        if len(shape) != 2 or shape[1] != kernel.shape[0]:
+            return ops.dense(x, kernel, bias, activation=activation, name=self.name)
+        y: Array = run("dense", x, kernel, bias, *BY_DEFAULT[activation])
+        return y
 
     def _input_gradient(self, x: Array, dz: Array) -> Array:
-        expect_shape(self.name, "dy", dz, (*x.shape[:-1], self.units))
-        return ops.dense_backward_input(dz, self.kernel.value, name=self.name)
+        dx: Array = run("dense_backward_input", rows(dz), self.kernel.value)
+        return dx if x.ndim == 2 else dx.reshape(x.shape)
 
     def _weight_gradients(self, x: Array, dz: Array, with_bias: bool) -> tuple[Array, Array | None]:
-        expect_shape(self.name, "dy", dz, (*x.shape[:-1], self.units))
-        return ops.dense_backward_weight(x, dz, with_bias=with_bias, name=self.name)
+        gradients: tuple[Array, Array | None] = run("dense_backward_weight", rows(x), rows(dz), with_bias)
+        return gradients
+
+    def _shape_of_y(self, x: Array) -> Shape:
+        return (*x.shape[:-1], self.units)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from fastlayers import ops, shapes
+from fastlayers.backend import run
 from fastlayers.checks import Array
 from fastlayers.layer import Layer
 from fastlayers.layers.conv import image_channels
+from fastlayers.layers.windowed import Windowed
 from fastlayers.ops.conv import Pair
-from fastlayers.ops.geometry import expect_shape
+from fastlayers.ops.geometry import Sliding, expect_shape
+from fastlayers.ops.pool import geometry
 from fastlayers.protocol import Shape
 
 
-class _Pooling2D(Layer):
+class _Pooling2D(Windowed):
     """Arguments and output shape of a pool."""
 
     n_inputs = 1
@@ -39,13 +42,10 @@ class _Pooling2D(Layer):
         self.dilation_rate = shapes.positive_pair(who, "dilation_rate", dilation_rate)
         self.ceil_mode = shapes.check_bool(who, "ceil_mode", ceil_mode)
         self.data_format = shapes.check_data_format(who, data_format)
-        self._geometry: dict[str, Any] = {
-            "strides": self.strides,
-            "padding": self.padding,
-            "dilation_rate": self.dilation_rate,
-            "ceil_mode": self.ceil_mode,
-            "data_format": self.data_format,
-        }
+        self._geometry = (self.pool_size, self.strides, self.padding, self.dilation_rate, self.ceil_mode)
+
+    def _resolve(self, x_shape: Shape) -> Sliding:
+        return geometry(self.name, x_shape, *self._geometry, self.data_format, self.allow_empty)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         channels = image_channels(self.name, input_shape, self.data_format)
@@ -78,15 +78,19 @@ class MaxPooling2D(_Pooling2D):
     """
 
     def infer(self, x: Array) -> Array:
-        return ops.max_pool2d(x, self.pool_size, name=self.name, **self._geometry)
+        y: Array = run("max_pool2d", x, self._sliding(x.shape).window, self.data_format, False)[0]
+        return y
 
     def forward(self, x: Array, training: bool = False) -> tuple[Array, tuple[Array, Shape]]:
-        y, argmax = ops.max_pool2d_with_argmax(x, self.pool_size, name=self.name, **self._geometry)
+        y, argmax = run("max_pool2d", x, self._sliding(x.shape).window, self.data_format, True)
         return y, (argmax, x.shape)
 
     def backward(self, dy: Array, cache: tuple[Array, Shape]) -> Array:
         argmax, input_shape = cache
-        return ops.max_pool2d_backward(dy, argmax, input_shape, self.pool_size, name=self.name, **self._geometry)
+        window, y_shape = self._sliding(input_shape)
+        expect_shape(self.name, "dy", dy, y_shape)
+        dx: Array = run("max_pool2d_backward", dy, argmax, window, self.data_format)
+        return dx
 
 
 class AveragePooling2D(_Pooling2D):
@@ -110,16 +114,20 @@ class AveragePooling2D(_Pooling2D):
         super().__init__(pool_size, strides, padding, **options)
         self.count_include_pad = shapes.check_bool(self.name, "count_include_pad", count_include_pad)
         self.allow_empty = self.count_include_pad
-        self._geometry["count_include_pad"] = self.count_include_pad
 
     def infer(self, x: Array) -> Array:
-        return ops.average_pool2d(x, self.pool_size, name=self.name, **self._geometry)
+        window, _ = self._sliding(x.shape)
+        y: Array = run("average_pool2d", x, window, self.data_format, self.count_include_pad)
+        return y
 
     def forward(self, x: Array, training: bool = False) -> tuple[Array, Shape]:
         return self.infer(x), x.shape
 
     def backward(self, dy: Array, cache: Shape) -> Array:
-        return ops.average_pool2d_backward(dy, cache, self.pool_size, name=self.name, **self._geometry)
+        window, y_shape = self._sliding(cache)
+        expect_shape(self.name, "dy", dy, y_shape)
+        dx: Array = run("average_pool2d_backward", dy, window, self.data_format, self.count_include_pad)
+        return dx
 
 
 class _GlobalPooling2D(Layer):

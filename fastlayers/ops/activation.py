@@ -23,6 +23,8 @@ BACKWARD_FROM = {
 ELEMENTWISE = tuple(BACKWARD_FROM)
 # what `elementwise` returns for the functions that have no number
 _PLAIN = {name: (name, 0.0) for name in ELEMENTWISE if name not in ("leaky_relu", "elu")}
+# function -> itself and its number by default, as the kernels take them
+BY_DEFAULT = _PLAIN | {"leaky_relu": ("leaky_relu", 0.2), "elu": ("elu", 1.0)}
 
 
 def elementwise(name: str, activation: str | None, negative_slope: float, alpha: float) -> tuple[str, float]:

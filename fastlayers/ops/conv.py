@@ -26,7 +26,7 @@ from fastlayers._kernels import conv as kernels
 from fastlayers.backend import run
 from fastlayers.checks import Array, same_floats
 from fastlayers.ops.activation import elementwise
-from fastlayers.ops.geometry import expect_shape, remembered
+from fastlayers.ops.geometry import Sliding, expect_shape, remembered
 from fastlayers.settings import current
 
 Pair = int | tuple[int, int]
@@ -53,11 +53,11 @@ def conv2d(
     x (N, H, W, C), W (KH, KW, C/groups, O), b (O,) or None -> y (N, OH, OW, O)
     """
     x, kernel, bias = same_floats(name, ("x", "kernel", "bias"), x, kernel, bias)
-    window, _ = _geometry(name, x.shape, kernel.shape, strides, padding, dilation_rate, groups, data_format)
+    window, _ = geometry(name, x.shape, kernel.shape, strides, padding, dilation_rate, groups, data_format)
     if bias is not None and bias.shape != kernel.shape[3:]:
         expect_shape(name, "bias", bias, kernel.shape[3:])
     function, slope = elementwise(name, activation, negative_slope, alpha)
-    y: Array = run("conv2d", x, kernel, bias, window, groups, data_format, function, slope, _wish(algorithm))
+    y: Array = run("conv2d", x, kernel, bias, window, groups, data_format, function, slope, asked_for(algorithm))
     return y
 
 
@@ -79,11 +79,11 @@ def conv2d_backward_input(
     dy (N, OH, OW, O), W (KH, KW, C/groups, O) -> dx of `input_shape`, (N, H, W, C)
     """
     dy, kernel = same_floats(name, ("dy", "kernel"), dy, kernel)
-    window, y_shape = _geometry(
+    window, y_shape = geometry(
         name, tuple(input_shape), kernel.shape, strides, padding, dilation_rate, groups, data_format
     )
     expect_shape(name, "dy", dy, y_shape)
-    dx: Array = run("conv2d_backward_input", dy, kernel, window, groups, data_format, _wish(algorithm))
+    dx: Array = run("conv2d_backward_input", dy, kernel, window, groups, data_format, asked_for(algorithm))
     return dx
 
 
@@ -110,7 +110,7 @@ def conv2d_backward_weight(
         name, x.shape, dy.shape, kernel_size, strides, padding, dilation_rate, groups, data_format
     )
     expect_shape(name, "dy", dy, y_shape)
-    wish = _wish(algorithm)
+    wish = asked_for(algorithm)
     result: tuple[Any, Any] = run("conv2d_backward_weight", x, dy, window, groups, data_format, with_bias, wish)
     return result
 
@@ -130,7 +130,7 @@ def chosen_algorithms(
     window: shapes.Window2D, batch: int, channels: int, filters: int, groups: int, dtype: str, algorithm: str
 ) -> dict[str, str]:
     """Which algorithm each pass of such a convolution takes, under the present settings: pass -> name."""
-    wish = _wish(algorithm)
+    wish = asked_for(algorithm)
     passes = ("forward", "backward_input", "backward_weight")
     return {
         which: kernels.algorithm(window, batch, channels, filters, groups, dtype == "float64", which, wish)
@@ -138,13 +138,13 @@ def chosen_algorithms(
     }
 
 
-def _wish(algorithm: str) -> str:
+def asked_for(algorithm: str) -> str:
     """What the kernels are asked for: "auto" keeps to the precise sums where the settings say so."""
     return "precise" if algorithm == "auto" and current().precision == "high" else algorithm
 
 
 @remembered
-def _geometry(
+def geometry(
     name: str,
     x_shape: tuple[int, ...],
     kernel_shape: tuple[int, ...],
@@ -153,7 +153,7 @@ def _geometry(
     dilation_rate: Any,
     groups: Any,
     data_format: str,
-) -> tuple[shapes.Window2D, tuple[int, ...]]:
+) -> Sliding:
     """The window over x, and the shape of y; ValueError and TypeError for whatever does not fit."""
     if len(kernel_shape) != 4 or 0 in kernel_shape:
         expected = "a kernel of shape (KH, KW, C/groups, O), none of them 0"
@@ -165,14 +165,14 @@ def _geometry(
     window = shapes.conv2d_window(name, x_shape, (kh, kw), strides, padding, dilation_rate, data_format)
     y_shape = (x_shape[0], *shapes.output_shape(window, filters, data_format))
     shapes.checked_size(name, y_shape, 8)
-    return window, y_shape
+    return Sliding(window, y_shape)
 
 
 @remembered
 def _weight_geometry(
     name: str, x_shape: tuple[int, ...], dy_shape: tuple[int, ...], kernel_size: Any, *rest: Any
-) -> tuple[shapes.Window2D, tuple[int, ...]]:
-    """As `_geometry`, where the kernel is what we are looking for: its shape from those of x and dy."""
+) -> Sliding:
+    """As `geometry`, where the kernel is what we are looking for: its shape from those of x and dy."""
     groups, data_format = rest[-2:]
     axis = -1 if shapes.check_data_format(name, data_format) == "channels_last" else 1
     if len(dy_shape) != 4 or dy_shape[axis] == 0:
@@ -182,7 +182,7 @@ def _weight_geometry(
     channels, filters = x_shape[axis], dy_shape[axis]
     shapes.check_groups(name, channels, filters, groups)
     size = shapes.positive_pair(name, "kernel_size", kernel_size)
-    return _geometry(name, x_shape, (*size, channels // groups, filters), *rest)
+    return geometry(name, x_shape, (*size, channels // groups, filters), *rest)
 
 
 def _check_image(name: str, shape: tuple[int, ...], channels: int, data_format: str) -> None:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from fastlayers.checks import Array
+from fastlayers.shapes import Window2D
 
 R = TypeVar("R")
+
+
+class Sliding(NamedTuple):
+    """A window over batches of one shape, and what it gives."""
+
+    window: Window2D
+    y_shape: tuple[int, ...]  # batch axis included
 
 
 def remembered(resolve: Callable[..., R]) -> Callable[..., R]:

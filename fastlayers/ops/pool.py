@@ -25,7 +25,7 @@ from fastlayers import shapes
 from fastlayers.backend import run
 from fastlayers.checks import Array, plain_array, same_floats
 from fastlayers.ops.conv import Pair
-from fastlayers.ops.geometry import expect_shape, remembered
+from fastlayers.ops.geometry import Sliding, expect_shape, remembered
 
 
 def max_pool2d(
@@ -44,7 +44,7 @@ def max_pool2d(
     A NaN in a window is its maximum.
     """
     (x,) = same_floats(name, ("x",), x)
-    window, _ = _geometry(name, x.shape, pool_size, strides, padding, dilation_rate, ceil_mode, data_format, False)
+    window, _ = geometry(name, x.shape, pool_size, strides, padding, dilation_rate, ceil_mode, data_format, False)
     y: Array = run("max_pool2d", x, window, data_format, False)[0]
     return y
 
@@ -65,7 +65,7 @@ def max_pool2d_with_argmax(
     argmax has the shape of y; uint8 for windows of at most 256 taps, else int32.
     """
     (x,) = same_floats(name, ("x",), x)
-    window, _ = _geometry(name, x.shape, pool_size, strides, padding, dilation_rate, ceil_mode, data_format, False)
+    window, _ = geometry(name, x.shape, pool_size, strides, padding, dilation_rate, ceil_mode, data_format, False)
     result: tuple[Array, Array] = run("max_pool2d", x, window, data_format, True)
     return result
 
@@ -89,7 +89,7 @@ def max_pool2d_backward(
     """
     (dy,) = same_floats(name, ("dy",), dy)
     argmax = plain_array(name, "argmax", argmax)
-    window, y_shape = _geometry(
+    window, y_shape = geometry(
         name, tuple(input_shape), pool_size, strides, padding, dilation_rate, ceil_mode, data_format, False
     )
     expect_shape(name, "dy", dy, y_shape)
@@ -120,7 +120,7 @@ def average_pool2d(
     """
     (x,) = same_floats(name, ("x",), x)
     count_include_pad = shapes.check_bool(name, "count_include_pad", count_include_pad)
-    window, _ = _geometry(
+    window, _ = geometry(
         name, x.shape, pool_size, strides, padding, dilation_rate, ceil_mode, data_format, count_include_pad
     )
     y: Array = run("average_pool2d", x, window, data_format, count_include_pad)
@@ -147,7 +147,7 @@ def average_pool2d_backward(
     (dy,) = same_floats(name, ("dy",), dy)
     count_include_pad = shapes.check_bool(name, "count_include_pad", count_include_pad)
     shape = tuple(input_shape)
-    window, y_shape = _geometry(
+    window, y_shape = geometry(
         name, shape, pool_size, strides, padding, dilation_rate, ceil_mode, data_format, count_include_pad
     )
     expect_shape(name, "dy", dy, y_shape)
@@ -156,7 +156,7 @@ def average_pool2d_backward(
 
 
 @remembered
-def _geometry(
+def geometry(
     name: str,
     x_shape: tuple[int, ...],
     pool_size: Any,
@@ -166,7 +166,7 @@ def _geometry(
     ceil_mode: Any,
     data_format: str,
     allow_empty: bool,
-) -> tuple[shapes.Window2D, tuple[int, ...]]:
+) -> Sliding:
     """The window over x, and the shape of y; ValueError and TypeError for whatever does not fit."""
     last = shapes.check_data_format(name, data_format) == "channels_last"
     if len(x_shape) != 4:
@@ -177,4 +177,4 @@ def _geometry(
     channels = x_shape[3] if last else x_shape[1]
     y_shape = (x_shape[0], *shapes.output_shape(window, channels, data_format))
     shapes.checked_size(name, y_shape, 8)
-    return window, y_shape
+    return Sliding(window, y_shape)
