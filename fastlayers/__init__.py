@@ -15,46 +15,47 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-# _openmp comes first: how OpenMP's idle threads wait is decided when the kernels load it.
-from fastlayers import _openmp, datasets, initializers, losses, ops, optimizers  # noqa: F401
-from fastlayers.graph import Graph
-from fastlayers.graph_symbols import Input
-from fastlayers.info import show_config
-from fastlayers.layer import Layer, Parameter
-from fastlayers.layers import (
-    ELU,
-    Activation,
-    Add,
-    Average,
-    AveragePooling2D,
-    Concatenate,
-    Conv2D,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalAveragePooling2D,
-    GlobalMaxPooling2D,
-    Lambda,
-    LeakyReLU,
-    MaxPooling2D,
-    Multiply,
-    ReLU,
-    Reshape,
-    Softmax,
-    Subtract,
-)
-from fastlayers.memory import empty_cache
-from fastlayers.model import Sequential
-from fastlayers.random_stream import RandomStream
-from fastlayers.saving import FileFormatError, load, save
-from fastlayers.settings import use
-from fastlayers.training import Model
+# _openmp first: how OpenMP's idle threads wait is decided when the kernels load it. The others read the environment.
+from fastlayers import _openmp, memory, settings  # noqa: F401
+from fastlayers._lazy import loaded_on_use
 
 if TYPE_CHECKING:
+    from fastlayers import datasets, initializers, losses, ops, optimizers
     from fastlayers.checking import CheckError, check_layer
+    from fastlayers.graph import Graph
+    from fastlayers.graph_symbols import Input
+    from fastlayers.info import show_config
+    from fastlayers.layer import Layer, Parameter
+    from fastlayers.layers import (
+        ELU,
+        Activation,
+        Add,
+        Average,
+        AveragePooling2D,
+        Concatenate,
+        Conv2D,
+        Dense,
+        Dropout,
+        Flatten,
+        GlobalAveragePooling2D,
+        GlobalMaxPooling2D,
+        Lambda,
+        LeakyReLU,
+        MaxPooling2D,
+        Multiply,
+        ReLU,
+        Reshape,
+        Softmax,
+        Subtract,
+    )
+    from fastlayers.memory import empty_cache
+    from fastlayers.model import Sequential
+    from fastlayers.random_stream import RandomStream
+    from fastlayers.saving import FileFormatError, load, save
+    from fastlayers.settings import use
+    from fastlayers.training import Model
     from fastlayers.verification import VerificationError, verify, verifying
 
 __all__ = [
@@ -103,14 +104,29 @@ __all__ = [
     "verifying",
 ]
 
-_LATE = {
-    **dict.fromkeys(("VerificationError", "verify", "verifying"), "fastlayers.verification"),
-    **dict.fromkeys(("CheckError", "check_layer"), "fastlayers.checking"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Verification and the checking of layers are loaded on first use, to keep the import quick."""
-    if name in _LATE:
-        return getattr(importlib.import_module(_LATE[name]), name)
-    raise AttributeError(f"module 'fastlayers' has no attribute {name!r}")
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = loaded_on_use(
+        __name__,
+        set(__all__) - {"datasets", "initializers", "losses", "ops", "optimizers"},
+        homes={
+            "CheckError": "checking",
+            "FileFormatError": "saving",
+            "Graph": "graph",
+            "Input": "graph_symbols",
+            "Layer": "layer",
+            "Model": "training",
+            "Parameter": "layer",
+            "RandomStream": "random_stream",
+            "Sequential": "model",
+            "VerificationError": "verification",
+            "check_layer": "checking",
+            "empty_cache": "memory",
+            "load": "saving",
+            "save": "saving",
+            "show_config": "info",
+            "use": "settings",
+            "verify": "verification",
+            "verifying": "verification",
+        },
+        others="layers",
+    )

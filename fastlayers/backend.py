@@ -2,7 +2,8 @@
 
 An op is one function in `fastlayers._kernels.<family>` and one of the same name in `fastlayers.reference.<family>`,
 with the same positional arguments; the compiled one takes the instruction set and the number of threads after them.
-An op that lacks one of the two is an error at import, so there is never a silent change of path.
+A family is loaded when one of its ops is first run. An op that lacks one of the two is an error then (and in the
+tests, which run every op), so there is never a silent change of path.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "dropout": ("dropout",),
 }
 
+FAMILY = {name: family for family, names in FAMILIES.items() for name in names}
+
 
 class Op(NamedTuple):
     """The two twins of one op."""
@@ -37,13 +40,18 @@ class Op(NamedTuple):
     reference: Callable[..., Any]
 
 
-def _find(name: str, family: str) -> Op:
-    compiled = import_module(f"fastlayers._kernels.{family}")
-    reference = import_module(f"fastlayers.reference.{family}")
-    return Op(name, getattr(compiled, name), getattr(reference, name))
+class _Ops(dict[str, Op]):
+    """name -> op, for the ops whose families have been loaded; asking for one loads it."""
+
+    def __missing__(self, name: str) -> Op:
+        family = FAMILY[name]
+        compiled = import_module(f"fastlayers._kernels.{family}")
+        reference = import_module(f"fastlayers.reference.{family}")
+        op = self[name] = Op(name, getattr(compiled, name), getattr(reference, name))
+        return op
 
 
-OPS: dict[str, Op] = {name: _find(name, family) for family, names in FAMILIES.items() for name in names}
+OPS = _Ops()
 
 
 def run(name: str, *args: Any) -> Any:

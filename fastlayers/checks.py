@@ -9,11 +9,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastlayers._kernels.runtime import plain_floats
 
-Array = NDArray[Any]
+Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 
 F32 = np.dtype(np.float32)
 F64 = np.dtype(np.float64)

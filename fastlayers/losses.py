@@ -8,16 +8,18 @@ over them.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fastlayers import ops
 from fastlayers.checks import Array, native_dtype, real
 from fastlayers.layer import snake_case
 from fastlayers.registry import Configurable
 from fastlayers.shapes import check_bool
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 REDUCTIONS = ("sum_over_batch_size", "sum")
 

@@ -13,11 +13,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib import import_module
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
 _classes: dict[str, type[Configurable]] = {}
+_OWN = ("layers", "model", "graph", "losses", "optimizers", "initializers")
 
 C = TypeVar("C", bound="Configurable")
 
@@ -81,6 +83,8 @@ def register(cls: type[Configurable], name: str) -> None:
     A class may be defined anew under its own name (a notebook cell run again, a reloaded module), and a class
     that was local to a function makes room for any other.
     """
+    if not cls.__module__.startswith(f"{__package__}."):
+        _load_own()  # so that a name that is taken is found out now
     old = _classes.get(name)
     if old is not None and "<locals>" not in old.__qualname__ and not _redefines(cls, old):
         raise TypeError(
@@ -132,12 +136,13 @@ class Notation:
 
     def read_object(self, data: Any) -> Any:
         name = data["class_name"]
-        if name not in _classes:
+        cls = find_class(name)
+        if cls is None:
             raise ValueError(
                 f"unknown class {name!r}: define it, or import the module that does, before loading. "
                 f"Known are {', '.join(sorted(_classes))}"
             )
-        return _classes[name].from_config(data["config"])
+        return cls.from_config(data["config"])
 
     def read_again(self, entry: Any, objects: list[Any]) -> Any:
         again = isinstance(entry, dict) and entry.keys() == {"same_as"}
@@ -180,7 +185,15 @@ def registered_name(value: Configurable) -> str:
 
 def find_class(name: str) -> type[Configurable] | None:
     """The class of this registered name, if there is one."""
+    if name not in _classes:
+        _load_own()
     return _classes.get(name)
+
+
+def _load_own() -> None:
+    """Import the modules in which the library's own classes are defined."""
+    for module in _OWN:
+        import_module(f"{__package__}.{module}")
 
 
 def serialize(value: Configurable) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fastlayers.checks import Array, plain_array, real
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 Arrays = Any  # an array, or a tuple of arrays
 LossFunction = Callable[[Any, Any], tuple[float, Any]]

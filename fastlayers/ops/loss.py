@@ -8,15 +8,17 @@ not fit, TypeError for arrays that are not float32 or float64 throughout.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fastlayers.backend import run
 from fastlayers.checks import Array, same_floats
 from fastlayers.ops.geometry import expect_shape, rows
 from fastlayers.shapes import check_bool
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 def sparse_categorical_crossentropy(

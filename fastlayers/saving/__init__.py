@@ -15,8 +15,21 @@
 Each of these needs only those above it.
 """
 
-from fastlayers.saving.errors import FileFormatError
-from fastlayers.saving.model_file import load, save
-from fastlayers.saving.weights_file import WeightsReport, load_weights, save_weights
+from typing import TYPE_CHECKING
+
+from fastlayers._lazy import loaded_on_use
+
+if TYPE_CHECKING:
+    from fastlayers.saving.errors import FileFormatError
+    from fastlayers.saving.model_file import load, save
+    from fastlayers.saving.weights_file import WeightsReport, load_weights, save_weights
 
 __all__ = ["FileFormatError", "WeightsReport", "load", "load_weights", "save", "save_weights"]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = loaded_on_use(
+        __name__,
+        __all__,
+        homes={"FileFormatError": "errors", "load": "model_file", "save": "model_file"},
+        others="weights_file",
+    )
