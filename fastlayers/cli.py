@@ -25,6 +25,14 @@ _, (x, y) = fl.datasets.load_digits()
 print((model.predict(x).argmax(axis=1) == y).mean())
 """
 
+_NEXT = """
+
+cd {}
+python -m pip install -e '.[test]'
+python -m pytest
+
+README.md says what to change first."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command -> exit status: 0, 1 where a verification failed, 2 for senseless arguments."""
@@ -76,6 +84,16 @@ def bench(**options: Any) -> int:
     from fastlayers.bench import command  # not above: only this command needs it
 
     return command.run(**options)
+
+
+def new_layer(name: str, kernel: str, output: Path | None) -> int:
+    """Write a package with a layer to begin from, and say what to do with it."""
+    from fastlayers import new_layer  # not above: only this command needs it
+
+    folder = new_layer.new_layer(name, kernel, output)
+    layer = new_layer.names_of(name).layer
+    print(f"{folder}: {layer}, with its NumPy reference, tests and benchmark. Next:{_NEXT.format(folder)}")
+    return 0
 
 
 def digits_model(seed: int) -> fl.Sequential:
@@ -152,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(command: Any, text: str) -> argparse.ArgumentParser:
         sub: argparse.ArgumentParser = commands.add_parser(
-            command.__name__, help=text, description=text, allow_abbrev=False
+            command.__name__.replace("_", "-"), help=text, description=text, allow_abbrev=False
         )
         sub.set_defaults(command=command)
         return sub
@@ -172,6 +190,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=_natural, default=0, help="of weights, dropout and order (default %(default)s)")
     sub.add_argument("--output", type=Path, default=Path("digits.safetensors"), help="file (default %(default)s)")
     sub.add_argument("--threads", type=_positive, help="number of threads; the result does not depend on it")
+
+    sub = add(new_layer, "write a small package for a layer of your own, with tests and benchmark")
+    sub.add_argument("name", help="such as soft-scale or SoftScale")
+    kinds = ("none", "numba", "cython")
+    sub.add_argument("--kernel", choices=kinds, default="none", help="its compiled functions (default %(default)s)")
+    sub.add_argument("--output", type=Path, metavar="DIR", help="folder to write (default: the name, here)")
 
     sub = add(bench, "measure fastlayers and its peers side by side on the shapes of real networks")
     peers = "torch,onnxruntime,jax,numpy, and torch.compile without --quick"

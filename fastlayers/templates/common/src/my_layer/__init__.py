@@ -1,0 +1,5 @@
+"""The layer MyLayer for fastlayers."""
+
+from my_layer.layer import MyLayer
+
+__all__ = ["MyLayer"]
