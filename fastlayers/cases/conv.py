@@ -63,6 +63,10 @@ ROWS = {
     "resnet bottleneck": ConvCase(2, 7, 8, 130, 17, (1, 1), activation="relu"),
     "mobilenet": ConvCase(2, 15, 14, 33, 33, (3, 3), padding="same", groups=33, activation="silu"),
     "mobilenet down": ConvCase(2, 12, 13, 24, 24, (3, 3), (2, 2), "same", groups=24, bias=False),
+    "efficientnet": ConvCase(1, 9, 20, 70, 70, (5, 5), padding="same", groups=70, activation="relu"),
+    "efficientnet down": ConvCase(2, 10, 23, 130, 130, (5, 5), (2, 2), 2, groups=130, bias=False),
+    "mobilenet end": ConvCase(3, 7, 6, 150, 150, (3, 3), padding="same", groups=150),
+    "depthwise dilated": ConvCase(1, 11, 17, 66, 66, (3, 3), (1, 2), "same", (2, 3), groups=66),
     "depthwise multiplier": ConvCase(1, 9, 8, 5, 15, (3, 2), (1, 2), ((0, 2), (1, 0)), groups=5),
     "resnext": ConvCase(2, 8, 9, 20, 12, (3, 3), padding="same", groups=4, data_format="channels_first"),
     "unet": ConvCase(1, 19, 18, 8, 3, (3, 3), padding="same", dilation=(2, 2), activation="sigmoid"),
@@ -113,6 +117,10 @@ def draw(rng: Rng) -> ConvCase:
         )
         if sometimes(rng, 0.3):
             case = replace(case, kernel=(3, 3), strides=(1, 1), dilation=(1, 1), c=c // groups, o=o // groups, groups=1)
+        elif sometimes(rng, 0.2):
+            channels = size(rng, 2, 3, 16, 37, 64, 130)
+            taps, step = size(rng, 2, 3, 3, 5, 5), size(rng, 1, 1, 2)
+            case = replace(case, kernel=(taps, taps), strides=(step, step), c=channels, o=channels, groups=channels)
         case = replace(case, algorithm=str(rng.choice(algorithms(case))))
         try:
             window = case.window()

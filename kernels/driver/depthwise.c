@@ -1,5 +1,11 @@
-/* Depthwise convolution: groups == channels, one input and one output each.  Bound by memory, so nothing is packed; the
- * tables of pointers are those of the general case. */
+/* Depthwise convolution: groups == channels, one input and one output each.  Bound by memory, so nothing is packed or
+ * copied: a row of outputs at a time reads the image through lists of pointers to its pixels, and rows of zeros stand
+ * for the padding.
+ *
+ *     loop 3   tasks = image x block of channels, then rows of outputs: rows of x are still in cache for the next one
+ *     loop 2   classes of columns of the input gradient, when there are strides
+ *     loop 1   the row kernel: tiles of a few columns, channels innermost
+ */
 #include <string.h>
 
 #include "blocking.h"
@@ -8,31 +14,98 @@
 #include "gather.h"
 #include "parallel.h"
 
-enum { MIN_TASKS = 32, MIN_CHANNELS = 64 };
+enum {
+    MIN_TASKS = 32,
+    UNIT = 64 / sizeof(fl_real), /* channels of a cache line: blocks of channels begin with one */
+    MIN_UNITS = 4,               /* of a block */
+    TILE_BYTES = 24 << 10,       /* of x under one tile */
+};
 
 static const fl_depthwise_ukernels *const ukernels[] = {FL_ISA_ROWS(depthwise)};
 
 typedef struct {
     const fl_gather *g;
     const fl_depthwise_ukernels *uk;
-    ptrdiff_t block, blocks, splits;
-    ptrdiff_t slices;     /* of the weight gradient */
-    fl_real *partial;     /* [slice][dw, then db] */
-    ptrdiff_t weights;    /* elements of dw */
+    ptrdiff_t rows;             /* of the grid that has most: the outputs of all grids */
+    ptrdiff_t taps_y, taps;     /* at most, of any grid */
+    ptrdiff_t first_col, cols;  /* of the image, padding included, that the taps of any output see */
+    ptrdiff_t splits;           /* blocks of channels */
+    ptrdiff_t slices;           /* of the weight gradient */
+    fl_real *partial;           /* [slice][dw, then db] */
+    ptrdiff_t weights;          /* elements of dw */
     int with_bias;
     char *scratch;
-    ptrdiff_t scratch_bytes, table_bytes;
+    ptrdiff_t scratch_bytes;
 } plan;
 
-static ptrdiff_t blocks_of(const plan *p, const fl_grid *grid) {
-    return fl_ceil_div(fl_grid_pixels(p->g, grid), p->block);
+/* ---- pixels of the image rows under a row of outputs ---- */
+
+typedef struct {
+    const fl_real **outside;   /* a row that is not in the image: zeros */
+    const fl_real **pixels;    /* [slot][cols] */
+    const fl_real ***window;   /* the row under each tap row */
+    const fl_real **weights;   /* one pointer a tap */
+    ptrdiff_t *held;           /* number of the image row in each slot, -1 for none */
+    fl_real *zeros;
+} lists;
+
+static ptrdiff_t lists_bytes(const plan *p) {
+    ptrdiff_t words = (p->taps_y + 1) * p->cols + 2 * p->taps_y + p->taps;
+    return (ptrdiff_t)(words * sizeof(void *) + p->g->channels * sizeof(fl_real) + 127) / 64 * 64;
 }
 
-static ptrdiff_t most_taps(const fl_gather *g) {
-    ptrdiff_t most = 0;
-    for (ptrdiff_t i = 0; i < g->grid_count; i++) most = FL_MAX(most, fl_grid_taps(&g->grids[i]));
-    return most;
+static lists lists_in(const plan *p, char *scratch) {
+    lists l = {.outside = (const fl_real **)scratch};
+    l.pixels = l.outside + p->cols;
+    l.window = (const fl_real ***)(l.pixels + p->taps_y * p->cols);
+    l.weights = (const fl_real **)(l.window + p->taps_y);
+    l.held = (ptrdiff_t *)(l.weights + p->taps);
+    l.zeros = (fl_real *)(l.held + p->taps_y);
+    memset(l.zeros, 0, (size_t)p->g->channels * sizeof *l.zeros);
+    for (ptrdiff_t i = 0; i < p->cols; i++) l.outside[i] = l.zeros;
+    for (ptrdiff_t i = 0; i < p->taps_y; i++) l.held[i] = -1;
+    return l;
 }
+
+/* Row y of the image, in this slot unless it is there already. */
+static const fl_real **pixels_of_row(const plan *p, const lists *l, ptrdiff_t image, ptrdiff_t y, ptrdiff_t slot) {
+    const fl_gather *g = p->g;
+    const ptrdiff_t number = image * g->h + y;
+    const fl_real **list = l->pixels + slot * p->cols, *row = g->x + number * g->w * g->channels;
+    if (l->held[slot] == number) return list;
+    l->held[slot] = number;
+    for (ptrdiff_t i = 0, x = p->first_col; i < p->cols; i++, x++) list[i] = x >= 0 && x < g->w ? row + x * g->channels : l->zeros;
+    return list;
+}
+
+/* The window over row r of the grid's outputs; neighbouring rows of outputs share image rows and so their lists. */
+static fl_depthwise_window window_over(const plan *p, const lists *l, const fl_grid *grid, ptrdiff_t image, ptrdiff_t r,
+                                       ptrdiff_t split) {
+    const fl_gather *g = p->g;
+    const int neighbours = grid->taps_y < 2 || grid->tap_y[1] - grid->tap_y[0] == 1;
+    for (ptrdiff_t i = 0; i < grid->taps_y; i++) {
+        const ptrdiff_t y = r * grid->y_step + grid->tap_y[i];
+        const int inside = y >= 0 && y < g->h;
+        const fl_real **row = inside ? pixels_of_row(p, l, image, y, neighbours ? y % p->taps_y : i) : l->outside;
+        l->window[i] = row + (grid->tap_x[0] - p->first_col);
+    }
+    const ptrdiff_t units = fl_ceil_div(g->channels, UNIT), first = units * split / p->splits * UNIT;
+    const ptrdiff_t end = FL_MIN(g->channels, units * (split + 1) / p->splits * UNIT);
+    return (fl_depthwise_window){.taps_y = grid->taps_y, .taps_x = grid->taps_x, .x_step = grid->x_step,
+                                 .tap_step = grid->taps_x > 1 ? grid->tap_x[1] - grid->tap_x[0] : 1,
+                                 .x = (const fl_real *const *const *)l->window, .first = first, .n = end - first};
+}
+
+/* Rows that the window over row r + 1 of the outputs sees and that over row r doesn't; the first grid asks for all grids. */
+static fl_depthwise_ahead rows_ahead(const plan *p, const fl_grid *grid, ptrdiff_t image, ptrdiff_t r) {
+    const fl_gather *g = p->g;
+    const ptrdiff_t y = r * grid->y_step + grid->tap_y[grid->taps_y - 1] + 1, row_step = g->w * g->channels;
+    if (grid != g->grids || y < 0 || y + grid->y_step > g->h) return (fl_depthwise_ahead){0};
+    return (fl_depthwise_ahead){.x = g->x + (image * g->h + y) * row_step, .rows = grid->y_step, .row_step = row_step,
+                                .col_step = g->channels};
+}
+
+/* ---- plan ---- */
 
 static double work(const fl_gather *g) { /* bytes that x and y have, or flops, whichever takes longer */
     double pixels = 0, flops = 0;
@@ -44,79 +117,89 @@ static double work(const fl_gather *g) { /* bytes that x and y have, or flops, w
     return FL_MAX(flops, 8.0 * sizeof(fl_real) * pixels);
 }
 
-static plan make_plan(const fl_gather *g, ptrdiff_t splits_for) {
-    plan p = {.g = g, .uk = ukernels[g->isa]};
-    ptrdiff_t affordable = FL_TABLE_ENTRIES / FL_MAX(1, most_taps(g)) / FL_DEPTHWISE_PIXELS * FL_DEPTHWISE_PIXELS;
-    p.block = FL_MAX(FL_DEPTHWISE_PIXELS, FL_MIN(FL_BLOCK_PIXELS, affordable));
-    for (ptrdiff_t i = 0; i < g->grid_count; i++) p.blocks += blocks_of(&p, &g->grids[i]);
-    ptrdiff_t wished = fl_ceil_div(splits_for, FL_MAX(1, p.blocks));
-    p.splits = FL_MAX(1, FL_MIN(wished, g->channels / MIN_CHANNELS));
-    p.table_bytes = FL(table_bytes)(g, p.block);
-    p.scratch_bytes = p.table_bytes + (most_taps(g) * (ptrdiff_t)sizeof(void *) + 63) / 64 * 64;
+static plan make_plan(const fl_gather *g) {
+    plan p = {.g = g, .uk = ukernels[g->isa], .first_col = PTRDIFF_MAX};
+    ptrdiff_t end = 0;
+    for (ptrdiff_t i = 0; i < g->grid_count; i++) {
+        const fl_grid *grid = &g->grids[i];
+        p.rows = FL_MAX(p.rows, grid->rows);
+        p.taps_y = FL_MAX(p.taps_y, grid->taps_y);
+        p.taps = FL_MAX(p.taps, fl_grid_taps(grid));
+        p.first_col = FL_MIN(p.first_col, grid->tap_x[0]);
+        end = FL_MAX(end, (grid->cols + FL_DEPTHWISE_COLS) * grid->x_step + grid->tap_x[grid->taps_x - 1]);
+    }
+    p.cols = end - p.first_col;
+    const fl_grid *grid = g->grids;
+    const ptrdiff_t columns = (FL_DEPTHWISE_COLS - 1) * grid->x_step + grid->taps_x;
+    const ptrdiff_t units = fl_ceil_div(g->channels, UNIT), affordable = FL_MAX(MIN_UNITS, TILE_BYTES / 64 / (p.taps_y * columns));
+    p.splits = FL_MAX(fl_ceil_div(units, affordable), fl_ceil_div(MIN_TASKS, FL_MAX(1, g->batch * p.rows)));
+    p.splits = FL_MAX(1, FL_MIN(p.splits, units / MIN_UNITS));
+    p.scratch_bytes = lists_bytes(&p);
     return p;
 }
 
-static void run_tiles(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
-    const plan *p = job;
+/* ---- forward and input gradient ---- */
+
+static void run_row(const plan *p, const lists *l, const fl_grid *grid, ptrdiff_t image, ptrdiff_t r, ptrdiff_t split) {
     const fl_gather *g = p->g;
-    char *scratch = p->scratch + thread * p->scratch_bytes;
-    const fl_real **weights = (const fl_real **)(scratch + p->table_bytes);
-    fl_table table = FL(table_in)(g, p->block, scratch);
+    for (ptrdiff_t i = 0; i < grid->taps_y; i++)
+        for (ptrdiff_t j = 0; j < grid->taps_x; j++)
+            l->weights[i * grid->taps_x + j] = g->weights + (grid->weight_y[i] + grid->weight_x[j]) * g->w_tap;
+    const fl_depthwise_row row = {.window = window_over(p, l, grid, image, r, split), .cols = grid->cols, .w = l->weights,
+                                  .out = g->y + image * g->y_image + grid->out_offset + r * grid->out_row,
+                                  .out_step = grid->out_col, .out_ahead = grid->out_row,
+                                  .ahead = rows_ahead(p, grid, image, r), .bias = g->bias,
+                                  .activation = g->activation, .alpha = g->alpha};
+    p->uk->row(&row);
+}
+
+static void run_rows(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const plan *p = job;
+    const lists l = lists_in(p, p->scratch + thread * p->scratch_bytes);
     for (ptrdiff_t task = begin; task < end; task++) {
-        ptrdiff_t block = task / p->splits, split = task % p->splits;
-        const fl_grid *grid = g->grids;
-        while (block >= blocks_of(p, grid)) block -= blocks_of(p, grid++);
-        ptrdiff_t first = block * p->block, pixels = FL_MIN(p->block, fl_grid_pixels(g, grid) - first);
-        FL(build_table)(g, grid, FL_DEPTHWISE_PIXELS, first, pixels, &table);
-        for (ptrdiff_t i = 0; i < grid->taps_y; i++)
-            for (ptrdiff_t j = 0; j < grid->taps_x; j++)
-                weights[i * grid->taps_x + j] = g->weights + (grid->weight_y[i] + grid->weight_x[j]) * g->w_tap;
-        ptrdiff_t channel = g->channels * split / p->splits, channels = g->channels * (split + 1) / p->splits - channel;
-        for (ptrdiff_t pixel = 0; pixel < pixels; pixel += FL_DEPTHWISE_PIXELS) {
-            const fl_depthwise_tile tile = {.taps = table.taps, .x = table.rows + pixel * table.taps, .w = weights,
-                                            .out = table.out + pixel, .first = channel, .n = channels, .bias = g->bias,
-                                            .activation = g->activation, .alpha = g->alpha};
-            p->uk->tile(&tile);
-        }
+        const ptrdiff_t split = task % p->splits, r = task / p->splits % p->rows, image = task / (p->splits * p->rows);
+        for (ptrdiff_t i = 0; i < p->g->grid_count; i++)
+            if (r < p->g->grids[i].rows) run_row(p, &l, &p->g->grids[i], image, r, split);
     }
 }
 
 int FL(depthwise)(const fl_gather *g) {
-    plan p = make_plan(g, MIN_TASKS);
-    if (p.blocks == 0) return FL_OK;
-    int team = fl_team(g->threads, p.blocks * p.splits, work(g));
+    plan p = make_plan(g);
+    const ptrdiff_t tasks = g->batch * p.rows * p.splits;
+    if (tasks == 0) return FL_OK;
+    int team = fl_team(g->threads, tasks, work(g));
     const size_t bytes = (size_t)(team * p.scratch_bytes);
     p.scratch = fl_buffer_get(bytes);
     if (!p.scratch) return FL_ENOMEM;
-    fl_parallel(team, p.blocks * p.splits, run_tiles, &p);
+    fl_parallel(team, tasks, run_rows, &p);
     fl_buffer_put(p.scratch, bytes);
     return FL_OK;
 }
 
-/* One slice of the pixels, summed in order into a gradient of its own. */
+/* ---- weight gradient ---- */
+
+/* One slice of the rows of outputs, summed in order into a gradient of its own. */
 static void run_sums(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const plan *p = job;
     const fl_gather *g = p->g;
-    fl_table table = FL(table_in)(g, p->block, p->scratch + thread * p->scratch_bytes);
+    const fl_grid *grid = g->grids;
+    const lists l = lists_in(p, p->scratch + thread * p->scratch_bytes);
     for (ptrdiff_t task = begin; task < end; task++) {
-        ptrdiff_t slice = task / p->splits, split = task % p->splits;
+        const ptrdiff_t slice = task / p->splits, split = task % p->splits, rows = g->batch * grid->rows;
         fl_real *dw = p->partial + slice * (p->weights + g->channels);
-        ptrdiff_t channel = g->channels * split / p->splits, channels = g->channels * (split + 1) / p->splits - channel;
-        for (ptrdiff_t block = p->blocks * slice / p->slices; block < p->blocks * (slice + 1) / p->slices; block++) {
-            ptrdiff_t first = block * p->block, pixels = FL_MIN(p->block, fl_grid_pixels(g, g->grids) - first);
-            FL(build_table)(g, g->grids, 1, first, pixels, &table);
-            const fl_depthwise_sum sum = {.pixels = pixels, .taps = table.taps, .x = table.rows,
-                                          .dy = (const fl_real *const *)table.out, .first = channel, .n = channels,
-                                          .dw = dw, .dw_tap = g->channels, .db = p->with_bias ? dw + p->weights : NULL};
+        for (ptrdiff_t row = rows * slice / p->slices; row < rows * (slice + 1) / p->slices; row++) {
+            const ptrdiff_t image = row / grid->rows, r = row % grid->rows;
+            const fl_depthwise_sum sum = {.window = window_over(p, &l, grid, image, r, split), .cols = grid->cols,
+                                          .step = g->channels, .dy = g->y + image * g->y_image + r * grid->out_row,
+                                          .ahead = rows_ahead(p, grid, image, r), .dw = dw, .db = p->with_bias ? dw + p->weights : NULL};
             p->uk->sum(&sum);
         }
     }
 }
 
 int FL(depthwise_sums)(const fl_gather *g, fl_real *dkernel, fl_real *dbias) {
-    plan p = make_plan(g, 1);
-    p.slices = FL_MAX(1, FL_MIN(FL_SLICES, p.blocks));
-    p.splits = FL_MAX(1, FL_MIN(FL_SLICES / p.slices, g->channels / MIN_CHANNELS));
+    plan p = make_plan(g);
+    p.slices = FL_MAX(1, FL_MIN(FL_SLICES, g->batch * p.rows));
     p.weights = fl_grid_taps(g->grids) * g->channels;
     p.with_bias = dbias != NULL;
     const ptrdiff_t slice_size = p.weights + g->channels;

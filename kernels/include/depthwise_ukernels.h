@@ -1,36 +1,53 @@
-/* Depthwise convolution: channels side by side in the vector, one input and one output each. */
+/* Depthwise convolution: channels side by side in the vector, one input and one output each.
+ *
+ * x[i] lists the pixels of the image row under tap row i, those outside of the image pointing to zeros. */
 #ifndef FL_DEPTHWISE_UKERNELS_H
 #define FL_DEPTHWISE_UKERNELS_H
 
 #include "fl_types.h"
 
-enum { FL_DEPTHWISE_PIXELS = 4 }; /* output pixels of a tile */
+enum { FL_DEPTHWISE_COLS = 7 }; /* output pixels side by side: 112, 56, 28, 14 and 7 are multiples of it */
 
-/* out[p][c] = f( sum_t x[t * FL_DEPTHWISE_PIXELS + p][c] w[t][c] + bias[c] ),  first <= c < first + n */
 typedef struct {
-    ptrdiff_t taps;
-    const fl_real *const *x;
+    ptrdiff_t taps_y, taps_x;
+    ptrdiff_t x_step, tap_step; /* output column p reads, under tap column j, pixel p * x_step + j * tap_step */
+    const fl_real *const *const *x;
+    ptrdiff_t first, n; /* channels first <= c < first + n */
+} fl_depthwise_window;
+
+/* The pixels that the next row is the first to read, fetched while this one is computed: their columns are far apart, and
+ * rows of them too, for prefetchers in hardware. */
+typedef struct {
+    const fl_real *x; /* or NULL */
+    ptrdiff_t rows, row_step, col_step;
+} fl_depthwise_ahead;
+
+/* out[p * out_step + c] = f( sum_ij x[i][p * x_step + j * tap_step][c] w[i * taps_x + j][c] + bias[c] ),  p < cols
+ * Pixels are read as if cols were a multiple of FL_DEPTHWISE_COLS.  The next row will be written at out + out_ahead. */
+typedef struct {
+    fl_depthwise_window window;
+    ptrdiff_t cols;
     const fl_real *const *w;
-    fl_real *const *out;
-    ptrdiff_t first, n;
+    fl_real *out;
+    ptrdiff_t out_step, out_ahead;
+    fl_depthwise_ahead ahead;
     const fl_real *bias; /* or NULL */
     int activation;
     fl_real alpha;
-} fl_depthwise_tile;
+} fl_depthwise_row;
 
-/* dw[t][c] += sum_p x[p * taps + t][c] dy[p][c]   and, unless db is NULL, db[c] += sum_p dy[p][c] */
+/* dw[(i * taps_x + j) * step + c] += sum_p x[i][p * x_step + j * tap_step][c] dy[p * step + c],  p < cols,
+ * and, unless db is NULL, db[c] += sum_p dy[p * step + c] */
 typedef struct {
-    ptrdiff_t pixels, taps;
-    const fl_real *const *x;
-    const fl_real *const *dy;
-    ptrdiff_t first, n;
-    fl_real *dw; /* tap t at dw + t * dw_tap */
-    ptrdiff_t dw_tap;
-    fl_real *db;
+    fl_depthwise_window window;
+    ptrdiff_t cols, step;
+    const fl_real *dy; /* that of the next row follows */
+    fl_depthwise_ahead ahead;
+    fl_real *dw, *db;
 } fl_depthwise_sum;
 
 typedef struct {
-    void (*tile)(const fl_depthwise_tile *);
+    void (*row)(const fl_depthwise_row *);
     void (*sum)(const fl_depthwise_sum *);
 } fl_depthwise_ukernels;
 

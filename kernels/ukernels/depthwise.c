@@ -1,78 +1,169 @@
-/* Depthwise convolution: 4 pixels x 2 vectors of channels, or up to 9 taps of the weight gradient, in registers. */
+/* Depthwise convolution: a few output columns x one vector of channels in registers. */
 #include "activation_ukernels.h"
 #include "depthwise_ukernels.h"
-#include "vec.h"
+#include "varray.h"
 
-enum { PIXELS = FL_DEPTHWISE_PIXELS, TAPS = 9 };
+enum { COLS = FL_DEPTHWISE_COLS, FEW = 4, MAX_TAPS = 5 };
 
-#define UNROLL _Pragma("GCC unroll 16")
-#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 32")
 
-INLINE vreal load(const fl_real *p, ptrdiff_t n) { return n >= VL ? vload(p) : vload_part(p, n); }
-
-INLINE void store(fl_real *p, vreal v, ptrdiff_t n) {
-    if (n >= VL) vstore(p, v);
+/* n is VL, known to the compiler, for all but the last vector of a pixel. */
+FL_INLINE vreal load(const fl_real *p, ptrdiff_t n) { return n == VL ? vload(p) : vload_part(p, n); }
+FL_INLINE void store(fl_real *p, vreal v, ptrdiff_t n) {
+    if (n == VL) vstore(p, v);
     else vstore_part(p, v, n);
 }
+FL_INLINE void add_to(fl_real *p, vreal v, ptrdiff_t n) { store(p, load(p, n) + v, n); }
 
-/* Channels [c, c + n) of one tile, n <= vectors * VL; partial vectors only where vectors == 1. */
-INLINE void tile_channels(const fl_depthwise_tile *t, ptrdiff_t c, ptrdiff_t n, const int vectors) {
-    vreal sums[PIXELS][2] = {{{0}}};
-    for (ptrdiff_t tap = 0; tap < t->taps; tap++) {
-        const fl_real *w = t->w[tap] + c;
-        const fl_real *const *x = t->x + tap * PIXELS;
-        vreal w0 = load(w, n), w1 = vectors > 1 ? vload(w + VL) : w0;
-        UNROLL for (int p = 0; p < PIXELS; p++) {
-            sums[p][0] += w0 * load(x[p] + c, n);
-            if (vectors > 1) sums[p][1] += w1 * vload(x[p] + c + VL);
-        }
+/* Fetch, into L2, the vector at c of `cols` pixels of the next row. */
+FL_INLINE void fetch(const fl_depthwise_ahead *ahead, ptrdiff_t col, ptrdiff_t cols, ptrdiff_t c) {
+    if (!ahead->x) return;
+    for (ptrdiff_t i = 0; i < ahead->rows; i++) {
+        const fl_real *x = ahead->x + i * ahead->row_step + col * ahead->col_step + c;
+        for (ptrdiff_t p = 0; p < cols; p++) __builtin_prefetch(x + p * ahead->col_step, 0, 2);
     }
-    for (int v = 0; v < vectors; v++) {
-        vreal bias = t->bias ? load(t->bias + c + v * VL, n - v * VL) : (vreal){0};
-        UNROLL for (int p = 0; p < PIXELS; p++) {
-            vreal y = sums[p][v] + bias;
-            if (t->activation == FL_RELU) y = vselect(y <= 0, (vreal){0}, y);
-            store(t->out[p] + c + v * VL, y, n - v * VL);
+}
+
+/* ---- forward and input gradient ---- */
+
+/* sums[p] += the products of one tap row.  Taps are side by side, so each pixel is read once for all of them. */
+FL_INLINE void add_tap_row(const fl_real *const *x, const fl_real *const *w, ptrdiff_t c, ptrdiff_t n, const int cols,
+                           const int taps_x, const int x_step, vreal *sums) {
+    vreal taps[MAX_TAPS];
+    UNROLL for (int j = 0; j < taps_x; j++) taps[j] = load(w[j] + c, n);
+    UNROLL for (int column = 0; column < (cols - 1) * x_step + taps_x; column++) {
+        const vreal pixel = load(x[column] + c, n);
+        UNROLL for (int p = 0; p < cols; p++) {
+            const int j = column - p * x_step;
+            if (j >= 0 && j < taps_x) sums[p] += taps[j] * pixel;
         }
     }
 }
 
-static void tile(const fl_depthwise_tile *t) {
-    ptrdiff_t c = t->first, end = t->first + t->n;
-    for (; c + 2 * VL <= end; c += 2 * VL) tile_channels(t, c, 2 * VL, 2);
-    for (; c < end; c += VL) tile_channels(t, c, end - c, 1);
-    if (t->activation > FL_RELU)
-        for (int p = 0; p < PIXELS; p++) {
-            fl_real *out = t->out[p] + t->first;
-            FL_UK(activation).forward[t->activation](t->n, out, out, t->alpha);
+FL_INLINE void add_any_tap_row(const fl_depthwise_window *win, const fl_real *const *x, const fl_real *const *w, ptrdiff_t c,
+                               ptrdiff_t n, const int cols, vreal *sums) {
+    for (ptrdiff_t j = 0; j < win->taps_x; j++) {
+        const vreal tap = load(w[j] + c, n);
+        UNROLL for (int p = 0; p < cols; p++) sums[p] += tap * load(x[p * win->x_step + j * win->tap_step] + c, n);
+    }
+}
+
+/* Channels [c, c + n) of columns [col, col + cols), of which `wanted` are stored. */
+FL_INLINE void tile_channels(const fl_depthwise_row *r, ptrdiff_t col, ptrdiff_t wanted, ptrdiff_t c, ptrdiff_t n,
+                             const int cols, const int taps_x, const int x_step) {
+    const fl_depthwise_window *win = &r->window;
+    vreal sums[COLS] = {{0}};
+    fetch(&r->ahead, col * win->x_step, wanted * win->x_step, c);
+    for (ptrdiff_t i = 0; i < win->taps_y; i++) {
+        const fl_real *const *x = win->x[i] + col * win->x_step, *const *w = r->w + i * win->taps_x;
+        if (taps_x) add_tap_row(x, w, c, n, cols, taps_x, x_step, sums);
+        else add_any_tap_row(win, x, w, c, n, cols, sums);
+    }
+    const vreal bias = r->bias ? load(r->bias + c, n) : (vreal){0};
+    UNROLL for (int p = 0; p < cols; p++) {
+        vreal y = sums[p] + bias;
+        if (r->activation == FL_RELU) y = vzero_where((vint)(y <= 0), y);
+        if (p >= wanted) break;
+        fl_real *out = r->out + (col + p) * r->out_step + c;
+        store(out, y, n);
+        __builtin_prefetch(out + r->out_ahead, 1, 2);
+    }
+}
+
+FL_INLINE void tile(const fl_depthwise_row *r, ptrdiff_t col, ptrdiff_t wanted, const int cols, const int taps_x,
+                    const int x_step) {
+    const ptrdiff_t first = r->window.first, end = first + r->window.n;
+    ptrdiff_t c = first;
+    for (; c + VL <= end; c += VL) tile_channels(r, col, wanted, c, VL, cols, taps_x, x_step);
+    if (c < end) tile_channels(r, col, wanted, c, end - c, cols, taps_x, x_step);
+    if (r->activation > FL_RELU)
+        for (ptrdiff_t p = col; p < col + wanted; p++) {
+            fl_real *out = r->out + p * r->out_step + first;
+            FL_UK(activation).forward[r->activation](end - first, out, out, r->alpha);
         }
 }
 
-/* Taps [t0, t0 + TAPS) of one vector of channels; a tap past the end repeats the last and is dropped. */
-INLINE void sum_taps(const fl_depthwise_sum *s, ptrdiff_t t0, ptrdiff_t c, ptrdiff_t n) {
-    vreal sums[TAPS] = {{0}};
-    ptrdiff_t tap[TAPS];
-    UNROLL for (int t = 0; t < TAPS; t++) tap[t] = FL_MIN(t0 + t, s->taps - 1);
-    for (ptrdiff_t p = 0; p < s->pixels; p++) {
-        const fl_real *const *x = s->x + p * s->taps;
-        vreal dy = load(s->dy[p] + c, n);
-        UNROLL for (int t = 0; t < TAPS; t++) sums[t] += dy * load(x[tap[t]] + c, n);
+/* taps_x == 0: a window that the compiler does not know. */
+FL_INLINE void tiles(const fl_depthwise_row *r, const int taps_x, const int x_step) {
+    ptrdiff_t col = 0, left;
+    for (; (left = r->cols - col) > FEW; col += COLS) tile(r, col, FL_MIN(COLS, left), COLS, taps_x, x_step);
+    if (left > 0) tile(r, col, left, FEW, taps_x, x_step);
+}
+
+static void row(const fl_depthwise_row *r) {
+    const fl_depthwise_window *win = &r->window;
+    const ptrdiff_t x_step = win->tap_step == 1 ? win->x_step : 0;
+    if (x_step == 1 && win->taps_x == 2) tiles(r, 2, 1);
+    else if (x_step == 1 && win->taps_x == 3) tiles(r, 3, 1);
+    else if (x_step == 1 && win->taps_x == 5) tiles(r, 5, 1);
+    else if (x_step == 2 && win->taps_x == 3) tiles(r, 3, 2);
+    else if (x_step == 2 && win->taps_x == 5) tiles(r, 5, 2);
+    else tiles(r, 0, 0);
+}
+
+/* ---- weight gradient ---- */
+
+/* dw[j * step] += the products of one tap row with `cols` columns of dy. */
+FL_INLINE void sum_tap_row(const fl_real *const *x, const vreal *dy, ptrdiff_t c, ptrdiff_t n, const int cols,
+                           const int taps_x, const int x_step, fl_real *dw, ptrdiff_t step) {
+    vreal sums[MAX_TAPS] = {{0}};
+    UNROLL for (int column = 0; column < (cols - 1) * x_step + taps_x; column++) {
+        const vreal pixel = load(x[column] + c, n);
+        UNROLL for (int j = 0; j < taps_x; j++)
+            if (column >= j && (column - j) % x_step == 0 && (column - j) / x_step < cols)
+                sums[j] += pixel * dy[(column - j) / x_step];
     }
-    for (int t = 0; t < TAPS && t0 + t < s->taps; t++) {
-        fl_real *dw = s->dw + (t0 + t) * s->dw_tap + c;
-        store(dw, load(dw, n) + sums[t], n);
+    UNROLL for (int j = 0; j < taps_x; j++) add_to(dw + j * step, sums[j], n);
+}
+
+FL_INLINE void sum_any_tap_row(const fl_depthwise_window *win, const fl_real *const *x, const vreal *dy, ptrdiff_t c,
+                               ptrdiff_t n, const int cols, fl_real *dw, ptrdiff_t step) {
+    for (ptrdiff_t j = 0; j < win->taps_x; j++) {
+        vreal sum = {0};
+        UNROLL for (int p = 0; p < cols; p++) sum += dy[p] * load(x[p * win->x_step + j * win->tap_step] + c, n);
+        add_to(dw + j * step, sum, n);
     }
+}
+
+FL_INLINE void sum_channels(const fl_depthwise_sum *s, ptrdiff_t col, ptrdiff_t c, ptrdiff_t n, const int cols,
+                            const int taps_x, const int x_step) {
+    const fl_depthwise_window *win = &s->window;
+    const fl_real *from = s->dy + col * s->step + c;
+    vreal dy[COLS], db = {0};
+    fetch(&s->ahead, col * win->x_step, cols * win->x_step, c);
+    UNROLL for (int p = 0; p < cols; p++) {
+        db += dy[p] = load(from + p * s->step, n);
+        __builtin_prefetch(from + (s->cols + p) * s->step, 0, 2);
+    }
+    if (s->db) add_to(s->db + c, db, n);
+    for (ptrdiff_t i = 0; i < win->taps_y; i++) {
+        const fl_real *const *x = win->x[i] + col * win->x_step;
+        fl_real *dw = s->dw + i * win->taps_x * s->step + c;
+        if (taps_x) sum_tap_row(x, dy, c, n, cols, taps_x, x_step, dw, s->step);
+        else sum_any_tap_row(win, x, dy, c, n, cols, dw, s->step);
+    }
+}
+
+FL_INLINE void sum_tile(const fl_depthwise_sum *s, ptrdiff_t col, const int cols, const int taps_x, const int x_step) {
+    ptrdiff_t c = s->window.first, end = c + s->window.n;
+    for (; c + VL <= end; c += VL) sum_channels(s, col, c, VL, cols, taps_x, x_step);
+    if (c < end) sum_channels(s, col, c, end - c, cols, taps_x, x_step);
+}
+
+FL_INLINE void sum_tiles(const fl_depthwise_sum *s, const int taps_x, const int x_step) {
+    ptrdiff_t col = 0;
+    for (; col + COLS <= s->cols; col += COLS) sum_tile(s, col, COLS, taps_x, x_step);
+    for (; col < s->cols; col++) sum_tile(s, col, 1, taps_x, x_step);
 }
 
 static void sum(const fl_depthwise_sum *s) {
-    for (ptrdiff_t c = s->first, end = s->first + s->n; c < end; c += VL) {
-        for (ptrdiff_t t0 = 0; t0 < s->taps; t0 += TAPS) sum_taps(s, t0, c, end - c);
-        if (s->db) {
-            vreal db = load(s->db + c, end - c);
-            for (ptrdiff_t p = 0; p < s->pixels; p++) db += load(s->dy[p] + c, end - c);
-            store(s->db + c, db, end - c);
-        }
-    }
+    const fl_depthwise_window *win = &s->window;
+    const ptrdiff_t x_step = win->tap_step == 1 ? win->x_step : 0;
+    if (x_step == 1 && win->taps_x == 3) sum_tiles(s, 3, 1);
+    else if (x_step == 1 && win->taps_x == 5) sum_tiles(s, 5, 1);
+    else if (x_step == 2 && win->taps_x == 3) sum_tiles(s, 3, 2);
+    else if (x_step == 2 && win->taps_x == 5) sum_tiles(s, 5, 2);
+    else sum_tiles(s, 0, 0);
 }
 
-const fl_depthwise_ukernels FL_UK(depthwise) = {.tile = tile, .sum = sum};
+const fl_depthwise_ukernels FL_UK(depthwise) = {.row = row, .sum = sum};
