@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from fastlayers.saving import FileFormatError, load, save
     from fastlayers.settings import use
     from fastlayers.training import Model
+    from fastlayers.twin import compiled_twin, compiled_twins
     from fastlayers.verification import VerificationError, verify, verifying
 
 __all__ = [
@@ -90,6 +91,8 @@ __all__ = [
     "Subtract",
     "VerificationError",
     "check_layer",
+    "compiled_twin",
+    "compiled_twins",
     "datasets",
     "empty_cache",
     "initializers",
@@ -120,6 +123,8 @@ if not TYPE_CHECKING:
             "Sequential": "model",
             "VerificationError": "verification",
             "check_layer": "checking",
+            "compiled_twin": "twin",
+            "compiled_twins": "twin",
             "empty_cache": "memory",
             "load": "saving",
             "save": "saving",

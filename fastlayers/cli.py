@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import time
@@ -53,7 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def info() -> int:
+def info(modules: list[str]) -> int:
+    """Show the configuration, and the compiled twins of these modules."""
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ValueError(f"--import: {error}") from None
     fl.show_config()
     return 0
 
@@ -175,7 +182,10 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    add(info, "show what is installed and what runs on this machine, and why")
+    sub = add(info, "show what is installed and what runs on this machine, and why")
+    sub.add_argument(
+        "--import", dest="modules", type=_words, default=[], metavar="MODULES", help="show their compiled twins as well"
+    )
 
     sub = add(verify, "compare the compiled ops with their NumPy references on random cases")
     sub.add_argument("--op", help="only this op")

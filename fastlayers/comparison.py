@@ -1,7 +1,10 @@
-"""Is this what the reference computes? Results of one call of an op against its NumPy twin in float64."""
+"""Is this what the reference computes? Results of one call of an op, in float64, or of a user's kernel against its
+NumPy twin.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +27,7 @@ class Expected(NamedTuple):
     op: str
     inputs: str  # their shapes and dtype
     dtype: np.dtype[Any]
+    names: tuple[str, ...]  # of the results
     results: list[Any]
     bounds: list[Any]
 
@@ -40,7 +44,7 @@ def compare(op: str, before: Arguments, args: Arguments, result: Any) -> None:
     before    a snapshot of the arguments, taken before the call
     args      the arguments themselves: those that the op does not write must be unchanged
     """
-    check_inputs(op, before, args)
+    check_inputs(op, before, args, TABLE[op].written)
     judge(expect(op, before), outcome(op, args, result))
 
 
@@ -57,13 +61,13 @@ def expect(op: str, args: Arguments, exact: bool = False) -> Expected:
     else:
         with np.errstate(all="ignore"):
             bounds = [_rounded_up(bound, dtype) for bound in cases.bounds(wide, results, precision(dtype))]
-    return Expected(op, shapes(args), dtype, results, bounds)
+    return Expected(op, shapes(args), dtype, cases.returns, results, bounds)
 
 
 def shapes(args: Arguments) -> str:
     """Shapes of the arrays, and their dtype."""
     arrays = [arg for arg in args if isinstance(arg, np.ndarray)]
-    return f"{' '.join(str(array.shape) for array in arrays)} {arrays[0].dtype}"
+    return f"{' '.join(str(array.shape) for array in arrays)} {arrays[0].dtype}" if arrays else "no arrays"
 
 
 def precision(dtype: np.dtype[Any]) -> float:
@@ -78,10 +82,10 @@ def outcome(op: str, args: Arguments, result: Any) -> list[Any]:
     return list(result) if isinstance(result, tuple) else [result]
 
 
-def check_inputs(op: str, before: Arguments, args: Arguments) -> None:
-    """VerificationError if the op changed an argument that it may only read."""
+def check_inputs(op: str, before: Arguments, args: Arguments, written: tuple[int, ...] = ()) -> None:
+    """VerificationError if the op changed an argument that is not among those it writes."""
     for position, (was, now) in enumerate(zip(before, args, strict=True)):
-        if isinstance(was, np.ndarray) and position not in TABLE[op].written and not same_bits(was, now):
+        if isinstance(was, np.ndarray) and position not in written and not same_bits(was, now):
             raise VerificationError(f"{op} changed its input number {position}, of shape {was.shape}")
 
 
@@ -99,7 +103,7 @@ def judge(expected: Expected, results: list[Any]) -> float:
     malformed.
     """
     worst = 0.0
-    rows = zip(TABLE[expected.op].returns, results, expected.results, expected.bounds, strict=True)
+    rows = zip(expected.names, results, expected.results, expected.bounds, strict=True)
     for name, result, reference, bound in rows:
         if result is None or reference is None:
             if result is not reference:
@@ -109,6 +113,67 @@ def judge(expected: Expected, results: list[Any]) -> float:
             _check_form(expected, name, result, reference)
         worst = max(worst, _largest_error(expected, name, np.asarray(result), np.asarray(reference), bound))
     return worst
+
+
+def compare_twins(
+    who: str, args: Arguments, results: Any, reference: Any, bound: Callable[[Array], Any] | None = None
+) -> float:
+    """The largest error of a kernel's results in units of what is allowed; VerificationError if it is more than 1, or
+    if number, shapes or dtypes of the results are not those of `reference`, what its NumPy twin made of `args`.
+
+    bound   a result of the reference -> how far from it the kernel's may lie; `rounding` by default
+    """
+    got, wanted = _listed(results), _listed(reference)
+    if (type(results) is not type(reference) and tuple in (type(results), type(reference))) or len(got) != len(wanted):
+        raise VerificationError(f"{who}: returns {_counted(results)}; expected {_counted(reference)}")
+    worst = 0.0
+    for index, (result, expected) in enumerate(zip(got, wanted, strict=True)):
+        name = f"result[{index}]" if isinstance(reference, tuple) else "result"
+        if result is None or expected is None:
+            allowed, dtype = None, np.dtype(np.float64)
+        else:
+            expected, dtype = np.asarray(expected), np.asarray(expected).dtype
+            result = _of_form(who, name, result, expected)
+            allowed = _allowed(expected, bound)
+        worst = max(worst, judge(Expected(who, shapes(args), dtype, (name,), [expected], [allowed]), [result]))
+    return worst
+
+
+def rounding(value: Any, dtype: Any) -> float:
+    """What another order of the sums may change in value: many roundings of its largest number."""
+    finite = np.asarray(value)[np.isfinite(value)]
+    return 256 * float(np.finfo(dtype).eps) * float(abs(finite).max(initial=0.0))
+
+
+def _allowed(expected: Array, bound: Callable[[Array], Any] | None) -> Any:
+    """Nothing where there is nothing to round: whole numbers, infinities and NaN."""
+    if expected.dtype.kind != "f":
+        return 0.0
+    with np.errstate(all="ignore"):
+        allowed = rounding(expected, expected.dtype) if bound is None else bound(expected)
+        return np.where(np.isfinite(expected), allowed + float(np.finfo(expected.dtype).tiny), 0.0)
+
+
+def _of_form(who: str, name: str, result: Any, expected: Array) -> Array:
+    """The result as a C-contiguous array; VerificationError unless it has shape and dtype of the expected one."""
+    array = np.asarray(result if isinstance(result, (np.ndarray, np.generic, bool, int, float)) else None)
+    if array.shape != expected.shape or array.dtype != expected.dtype:
+        raise VerificationError(
+            f"{who}: {name} is {_described(result)}; expected {expected.dtype} of shape {expected.shape}"
+        )
+    return np.asarray(array, order="C")
+
+
+def _described(result: Any) -> str:
+    return f"{result.dtype} of shape {result.shape}" if hasattr(result, "dtype") else f"of type {type(result).__name__}"
+
+
+def _listed(results: Any) -> list[Any]:
+    return list(results) if isinstance(results, tuple) else [results]
+
+
+def _counted(results: Any) -> str:
+    return f"a tuple of {len(results)}" if isinstance(results, tuple) else f"{_described(results)}"
 
 
 def _check_form(expected: Expected, name: str, result: Array, reference: Array) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from fastlayers import _cpu
 from fastlayers._kernels import runtime
 from fastlayers._kernels.conv import block_sizes
 from fastlayers.settings import available_isas, current, isa_name
+from fastlayers.twin import CompiledTwin, compiled_twins
 
 
 def _cpu_model() -> str:
@@ -69,11 +71,21 @@ def config() -> dict[str, str]:
         "threads": _threads(),
         "OpenMP": _openmp(),
     }
-    return facts | {name: str(size) for name, size in block_sizes(settings.isa).items()}
+    facts |= {name: str(size) for name, size in block_sizes(settings.isa).items()}
+    twins = "\n".join(_twin(twin) for twin in compiled_twins())
+    return facts | ({"compiled twins": twins} if twins else {})
+
+
+def _twin(twin: CompiledTwin[..., Any]) -> str:
+    """Its two functions, and what is known of them."""
+    return f"{twin.name}, compiled {twin.compiled}\n{twin.state}".replace("\n", "\n    ")
 
 
 def show_config() -> None:
-    """Print version, compiler, CPU, instruction set, threads, OpenMP and block sizes: what is used, and why."""
+    """Print version, compiler, CPU, instruction set, threads, OpenMP, block sizes and the compiled twins of this
+    program: what is used, and why.
+    """
     facts = config()
     width = max(map(len, facts))
-    print("\n".join(f"{name:<{width}}  {text}" for name, text in facts.items()))
+    further = "\n" + " " * (width + 2)
+    print("\n".join(f"{name:<{width}}  {text}".replace("\n", further) for name, text in facts.items()))

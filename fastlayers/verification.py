@@ -208,7 +208,7 @@ def _call(op: str, args: Arguments, isa: int, threads: int, expected: Expected) 
     before = snapshot(own)
     _soil_memory(expected)
     result = backend.OPS[op].compiled(*own, isa, threads if threads == 1 else runtime.FORCE_TEAM + threads)
-    check_inputs(op, before, own)
+    check_inputs(op, before, own, TABLE[op].written)
     return outcome(op, own, result)
 
 

@@ -708,3 +708,27 @@ class LostSlope(Elementwise, registered_name="tests.LostSlope"):
 class QuickAndWrong(Elementwise, registered_name="tests.QuickAndWrong"):
     def infer(self, x):
         return x.clip(-1, 1)
+
+
+# Compiled functions
+
+
+def clipped(x: np.ndarray) -> np.ndarray:
+    """A kernel with a limit of its own: wrong for large numbers."""
+    return np.minimum(x * x, 4).astype(x.dtype)
+
+
+@fl.compiled_twin(clipped)
+def square(x: np.ndarray) -> np.ndarray:
+    return x * x
+
+
+@broken((40,), "backends", "compiled twin differs")
+class CompiledSquare(Elementwise, registered_name="tests.CompiledSquare"):
+    """y = x²"""
+
+    def forward(self, x, training=False):
+        return square(x), x
+
+    def backward(self, dy, cache):
+        return 2 * cache * dy

@@ -13,8 +13,9 @@ from fastlayers.checking.copies import changed_attributes, clone
 from fastlayers.checking.findings import Findings
 from fastlayers.checking.state import RANDOM
 from fastlayers.checking.subject import Subject, Trace, backward, collect
-from fastlayers.checking.values import copied, rounding, vector
+from fastlayers.checking.values import copied, vector
 from fastlayers.checks import Array
+from fastlayers.comparison import rounding
 
 
 class _Calls:

@@ -61,6 +61,7 @@ HINTS = {
     "infer differs": "infer(x) must return the y of forward(x)",
     "argument not stored": "get_config must hold what the constructor needs to make the same layer again",
     "state outside the weights": "state that is kept on self is not saved: use add_weight(…, trainable=False)",
+    "compiled twin differs": "the compiled function is not what its NumPy twin says; layers run in NumPy meanwhile",
     "precision lost": "cancellation, or a narrower type inside",
 }
 

@@ -9,7 +9,8 @@ from fastlayers.checking.causes import Cause, cause
 from fastlayers.checking.copies import changed_attributes, clone
 from fastlayers.checking.findings import Findings, Unsettled
 from fastlayers.checking.subject import Subject
-from fastlayers.checking.values import copied, difference, labels, parts, rounding
+from fastlayers.checking.values import copied, difference, labels, parts
+from fastlayers.comparison import rounding
 from fastlayers.layer import Layer
 
 

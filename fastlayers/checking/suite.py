@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastlayers.checking.backends import check_backends
 from fastlayers.checking.calls import check_interleaved_calls, check_threads
 from fastlayers.checking.findings import Findings, Unsettled
 from fastlayers.checking.forms import check_dtypes, check_gradient_shapes, check_output_shape, check_run
@@ -43,6 +44,7 @@ CHECKS: dict[str, Check] = {
     "configuration": check_configuration,
     "weights": check_weights,
     "float32": check_float32,
+    "backends": check_backends,
 }
 LONGEST = 100  # characters of a layer's repr that open a report
 

@@ -11,8 +11,8 @@ from fastlayers.cases.layouts import LAYOUTS, lay_out
 from fastlayers.checking.causes import Cause, cause
 from fastlayers.checking.findings import Findings
 from fastlayers.checking.subject import Subject, Trace, backward, collect
-from fastlayers.checking.values import copied, difference, labels, like, parts, rounding
-from fastlayers.comparison import same_bits
+from fastlayers.checking.values import copied, difference, labels, like, parts
+from fastlayers.comparison import rounding, same_bits
 
 
 def check_accumulation(subject: Subject, found: Findings) -> None:

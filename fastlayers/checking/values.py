@@ -94,9 +94,3 @@ def is_float(array: Any) -> bool:
 def typical(value: Array) -> float:
     """The root of the mean square; 1 if that is 0 or there are no numbers."""
     return float(np.sqrt(np.mean(np.square(value, dtype=np.float64)))) or 1.0 if value.size else 1.0
-
-
-def rounding(value: Any, dtype: Any) -> float:
-    """What another order of the sums may change in value: many roundings of its largest number."""
-    finite = np.asarray(value)[np.isfinite(value)]
-    return 256 * float(np.finfo(dtype).eps) * float(abs(finite).max(initial=0.0))

@@ -1,0 +1,3 @@
+from typing import Any
+
+def prepare(args: tuple[Any, ...], names: tuple[str, ...], isa: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]: ...
