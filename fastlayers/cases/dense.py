@@ -38,6 +38,7 @@ ROWS = {
     "tall": DenseCase(515, 5, 3, activation="softplus"),
     "long sums": DenseCase(3, 2100, 6),
     "several blocks": DenseCase(131, 389, 261),
+    "several chunks": DenseCase(67, 260, 1100, activation="relu"),
     "wide": DenseCase(65, 130, 517, activation="relu"),
     "few rows, long runs": DenseCase(5, 70, 5200, activation="relu"),
     "many rows": DenseCase(260, 37, 75, activation="silu"),

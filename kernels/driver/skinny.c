@@ -1,49 +1,35 @@
-/* Dense layers over few rows, where reading or writing the weights is what takes the time: they are not packed, and each
- * is touched once, in long runs.
+/* Dense layers over few rows, where reading the weights is what takes the time: they are not packed, and each is touched
+ * once, in long runs.
  *
  *     forward   columns of y shared out; a stripe of y stays in the near caches while runs of the rows of W stream past
- *     dx        rows of W shared out; each is multiplied with every row of dy while it is in L1
- *     dW        rows of dW shared out; each is written at one go, from dy packed in panels */
+ *     dx        rows of W shared out; each is multiplied with every row of dy while it is in L1 */
 #include <string.h>
 
 #include "buffers.h"
 #include "dense_algorithms.h"
-#include "panels.h"
 #include "parallel.h"
 #include "skinny_ukernels.h"
-#include "sum_rows.h"
 
 enum {
     STRIPE_BYTES = 48 << 10, /* of y at work on */
     ROW_BYTES = 16 << 10,    /* of a row of it */
     COLUMNS = 64,            /* of y in a task */
-    ROWS = 24,               /* of W or dW in a task: a multiple of all tiles */
+    ROWS = 24,               /* of W in a task: a multiple of all tiles */
     DOT_BYTES = 128 << 10,   /* of dy that dots are taken with at once */
     SHORTEST_RUN = 1024,     /* but no fewer columns than these */
-    PACKED_BYTES = 256 << 10, /* of dy at work on in dW: a part of L2 */
 };
 
 static const fl_skinny_ukernels *const ukernels[] = {FL_ISA_ROWS(skinny)};
-
-/* What fl_team weighs against the start of a team: flops, or what moving the weights costs.  These kernels finish a
- * million flops before another thread has woken up, so a third of them is counted. */
-static double work_of(const fl_dense *d) {
-    double weights = (double)d->inputs * (double)d->units;
-    return FL_MAX(2.0 * (double)d->rows, 4.0 * sizeof(fl_real)) * weights / 3;
-}
 
 typedef struct {
     const fl_dense *d;
     const fl_skinny_ukernels *uk;
     const fl_real *x, *kernel, *bias, *dy;
-    fl_real *y, *dx, *dkernel;
+    fl_real *y, *dx;
     int activation;
     fl_real alpha;
     fl_real *packed; /* dx: all of dy, run by run */
     ptrdiff_t run;   /* columns of a run */
-    ptrdiff_t chunk; /* dW: panels of dy packed at once, in the thread's part of scratch */
-    char *scratch;
-    ptrdiff_t scratch_bytes;
 } job;
 
 /* ---- forward ---- */
@@ -74,7 +60,7 @@ int FL(skinny_forward)(const fl_dense *d, const void *x, const void *kernel, con
     job p = {.d = d, .uk = ukernels[d->isa], .x = x, .kernel = kernel, .bias = bias, .y = y, .activation = activation,
              .alpha = (fl_real)alpha};
     ptrdiff_t tasks = fl_ceil_div(d->units, COLUMNS);
-    fl_parallel(fl_team(d->threads, tasks, work_of(d)), tasks, forward_columns, &p);
+    fl_parallel(fl_team(d->threads, tasks, FL(dense_work)(d)), tasks, forward_columns, &p);
     return FL_OK;
 }
 
@@ -103,52 +89,7 @@ int FL(skinny_backward_input)(const fl_dense *d, const void *dy, const void *ker
     for (ptrdiff_t run = 0; run < d->units; run += p.run)
         p.uk->pack(d->rows, FL_MIN(p.run, d->units - run), p.dy + run, d->units, p.packed + run * d->rows);
     ptrdiff_t tasks = fl_ceil_div(d->inputs, ROWS);
-    fl_parallel(fl_team(d->threads, tasks, work_of(d)), tasks, input_rows, &p);
+    fl_parallel(fl_team(d->threads, tasks, FL(dense_work)(d)), tasks, input_rows, &p);
     fl_buffer_put(p.packed, bytes);
-    return FL_OK;
-}
-
-/* ---- dW ---- */
-
-/* Rows [first, last) of dW in the columns of some panels, few enough to be packed at once. */
-static void outer_panels(const job *p, ptrdiff_t first, ptrdiff_t last, ptrdiff_t begin, ptrdiff_t end, fl_real *packed) {
-    const ptrdiff_t inputs = p->d->inputs, units = p->d->units, width = p->uk->panel;
-    const ptrdiff_t columns = FL_MIN(end * width, units) - begin * width;
-    for (ptrdiff_t m = 0; m < p->d->rows; m += FL_SKINNY_DEPTH) {
-        ptrdiff_t rows = FL_MIN(FL_SKINNY_DEPTH, p->d->rows - m);
-        for (ptrdiff_t panel = begin; panel < end; panel++) {
-            ptrdiff_t n = FL_MIN(width, units - panel * width);
-            FL(pack_panel)(rows, n, p->dy + m * units + panel * width, units, 1, packed + (panel - begin) * rows * width,
-                           n <= p->uk->lanes ? p->uk->lanes : width, p->d->isa);
-        }
-        p->uk->outer(rows, last - first, columns, p->x + m * inputs + first, inputs, packed,
-                     p->dkernel + first * units + begin * width, units, m > 0);
-    }
-}
-
-/* Every thread packs dy for itself: that costs less than waiting for another to do it. */
-static void weight_rows(void *untyped, ptrdiff_t begin, ptrdiff_t end, int thread) {
-    const job *p = untyped;
-    const ptrdiff_t panels = fl_ceil_div(p->d->units, p->uk->panel);
-    for (ptrdiff_t panel = 0; panel < panels; panel += p->chunk)
-        outer_panels(p, begin * ROWS, FL_MIN(p->d->inputs, end * ROWS), panel, FL_MIN(panels, panel + p->chunk),
-                     (fl_real *)(p->scratch + thread * p->scratch_bytes));
-}
-
-int FL(skinny_backward_weight)(const fl_dense *d, const void *x, const void *dy, void *dkernel, void *dbias) {
-    job p = {.d = d, .uk = ukernels[d->isa], .x = x, .dy = dy, .dkernel = dkernel};
-    if (dbias && FL(sum_rows)(d->rows, d->units, dy, dbias, 1)) return FL_ENOMEM;
-    if (d->rows == 0) memset(dkernel, 0, (size_t)(d->inputs * d->units) * sizeof(fl_real));
-    if (d->rows == 0 || d->inputs == 0) return FL_OK;
-    ptrdiff_t panel_bytes = FL_MIN(d->rows, FL_SKINNY_DEPTH) * p.uk->panel * (ptrdiff_t)sizeof(fl_real);
-    p.chunk = FL_MAX(1, FL_MIN(fl_ceil_div(d->units, p.uk->panel), PACKED_BYTES / panel_bytes));
-    p.scratch_bytes = fl_ceil_div(p.chunk * panel_bytes, 64) * 64;
-    ptrdiff_t tasks = fl_ceil_div(d->inputs, ROWS);
-    int team = fl_team(d->threads, tasks, work_of(d));
-    const size_t bytes = (size_t)(team * p.scratch_bytes);
-    p.scratch = fl_buffer_get(bytes);
-    if (!p.scratch) return FL_ENOMEM;
-    fl_parallel(team, tasks, weight_rows, &p);
-    fl_buffer_put(p.scratch, bytes);
     return FL_OK;
 }

@@ -6,10 +6,7 @@
 
 #include "fl_types.h"
 
-enum {
-    FL_SKINNY_ROWS = 32,   /* rows of y at most, in one call of `rows` */
-    FL_SKINNY_DEPTH = 256, /* rows summed at most, in one call of `outer` */
-};
+enum { FL_SKINNY_ROWS = 32 }; /* rows of y at most, in one call of `rows` */
 
 typedef struct {
     /* y(m, j) = sum over k, in order, of x(m, k) w(k, j),   m < rows <= FL_SKINNY_ROWS, j < n; y_row is a multiple of
@@ -26,11 +23,7 @@ typedef struct {
                  ptrdiff_t w_row, fl_real *dx, ptrdiff_t dx_row, int accumulate);
     void (*pack)(ptrdiff_t rows, ptrdiff_t n, const fl_real *dy, ptrdiff_t dy_row, fl_real *packed);
 
-    /* dw(i, j) = [ dw(i, j) + ] sum over m < rows, in order, of x(m, i) dy(m, j),   i < k, j < n, rows <= FL_SKINNY_DEPTH;
-     * dy is packed in panels of `panel` columns, a rest in one of `panel` or `lanes`: [panel][rows][width], zero beyond n */
-    void (*outer)(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row, const fl_real *dy,
-                  fl_real *dw, ptrdiff_t dw_row, int accumulate);
-    ptrdiff_t panel, lanes;
+    ptrdiff_t lanes;
 } fl_skinny_ukernels;
 
 FL_DECLARE_ROWS(fl_skinny_ukernels, skinny);

@@ -7,9 +7,9 @@
 
 /* Tiles as large as the registers allow. */
 #if FL_VECTOR_BYTES == 64 || defined(__aarch64__)
-enum { RUNS = 8, DOT_ROWS = 4, DOTS = 6, OUTER_ROWS = 12 };
+enum { RUNS = 8, DOT_ROWS = 4, DOTS = 6 };
 #else
-enum { RUNS = 4, DOT_ROWS = 3, DOTS = 4, OUTER_ROWS = 6 };
+enum { RUNS = 4, DOT_ROWS = 3, DOTS = 4 };
 #endif
 
 #define UNROLL _Pragma("GCC unroll 16")
@@ -147,54 +147,5 @@ static void dots(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_real *dy, co
     for (; i < k; i++) dot_rows(rows, 1, n, dy, dy_row, w + i * w_row, w_row, dx + i, dx_row, accumulate);
 }
 
-/* ---- outer: dw = x^T dy, every tile of dw finished at one go ---- */
-
-enum {
-    PANEL_VECTORS = 2,
-    SEQUENTIAL_ROWS = 2, /* of x, up to which dw is best written row by row */
-};
-
-/* `tile_rows` rows of dw, of which the first `wanted` are stored; x has OUTER_ROWS elements for each of dy's rows. */
-FL_INLINE void outer_tile(ptrdiff_t rows, const int tile_rows, ptrdiff_t wanted, const int vectors, ptrdiff_t n,
-                          const fl_real *x, const fl_real *dy, fl_real *dw, ptrdiff_t dw_row, int accumulate) {
-    vreal sum[OUTER_ROWS][PANEL_VECTORS] = {{{0}}};
-    for (ptrdiff_t m = 0; m < rows; m++, x += OUTER_ROWS, dy += vectors * VL) {
-        vreal d[PANEL_VECTORS];
-        UNROLL for (int v = 0; v < vectors; v++) d[v] = vload(dy + v * VL);
-        UNROLL for (int i = 0; i < tile_rows; i++) {
-            UNROLL for (int v = 0; v < vectors; v++) sum[i][v] += d[v] * x[i];
-        }
-    }
-    UNROLL for (int i = 0; i < tile_rows; i++, dw += dw_row) {
-        if (i == wanted) break;
-        UNROLL for (int v = 0; v < vectors; v++) {
-            ptrdiff_t left = n - v * VL;
-            vstore_next(dw + v * VL, accumulate ? vload_next(dw + v * VL, left) + sum[i][v] : sum[i][v], left);
-        }
-    }
-}
-
-FL_INLINE void outer_rows(ptrdiff_t rows, const int tile_rows, ptrdiff_t wanted, ptrdiff_t n, const fl_real *x,
-                          ptrdiff_t x_row, const fl_real *dy, fl_real *dw, ptrdiff_t dw_row, int accumulate) {
-    _Alignas(64) fl_real near[FL_SKINNY_DEPTH * OUTER_ROWS];
-    if (wanted < tile_rows) memset(near, 0, (size_t)(rows * OUTER_ROWS) * sizeof *near);
-    for (ptrdiff_t m = 0; m < rows; m++) memcpy(near + m * OUTER_ROWS, x + m * x_row, (size_t)wanted * sizeof *x);
-    const ptrdiff_t panel = PANEL_VECTORS * VL;
-    ptrdiff_t j = 0;
-    for (; n - j > VL; j += panel, dy += rows * panel)
-        outer_tile(rows, tile_rows, wanted, PANEL_VECTORS, FL_MIN(panel, n - j), near, dy, dw + j, dw_row, accumulate);
-    if (j < n) outer_tile(rows, tile_rows, wanted, 1, n - j, near, dy, dw + j, dw_row, accumulate);
-}
-
-static void outer(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row, const fl_real *dy, fl_real *dw,
-                  ptrdiff_t dw_row, int accumulate) {
-    ptrdiff_t i = 0;
-    for (; rows <= SEQUENTIAL_ROWS && i < k; i++)
-        outer_rows(rows, 1, 1, n, x + i, x_row, dy, dw + i * dw_row, dw_row, accumulate);
-    for (; i + OUTER_ROWS <= k; i += OUTER_ROWS)
-        outer_rows(rows, OUTER_ROWS, OUTER_ROWS, n, x + i, x_row, dy, dw + i * dw_row, dw_row, accumulate);
-    if (i < k) outer_rows(rows, OUTER_ROWS, k - i, n, x + i, x_row, dy, dw + i * dw_row, dw_row, accumulate);
-}
-
 const fl_skinny_ukernels FL_UK(skinny) = {
-    .rows = rows, .finish = finish, .pack = pack, .dots = dots, .outer = outer, .panel = PANEL_VECTORS * VL, .lanes = VL};
+    .rows = rows, .finish = finish, .pack = pack, .dots = dots, .lanes = VL};

@@ -1,0 +1,161 @@
+/* Dense layers as matrix products C = A B, in blocks that stay in the caches.
+ *
+ *     threads   rows and columns of C shared out; each thread packs for itself, and waits for no other
+ *     loop 4    chunks of columns
+ *     loop 3    blocks of k: a block of B is packed, and stays in L2
+ *     loop 2    strips of rows: a few rows of A at a time are copied to L1
+ *     loop 1    panels of columns: the register tile */
+#include "activation_codes.h"
+#include "blocked_ukernels.h"
+#include "buffers.h"
+#include "dense_algorithms.h"
+#include "parallel.h"
+#include "skinny_ukernels.h"
+
+enum {
+    PACKED_BYTES = 1 << 20, /* of B at work on */
+    STRIP = 48,             /* rows of C finished at once: a multiple of all tiles */
+    PACKING = 8,            /* multiply-adds that packing an element takes the time of */
+};
+
+static const fl_blocked_ukernels *const ukernels[] = {FL_ISA_ROWS(blocked)};
+static const fl_skinny_ukernels *const epilogues[] = {FL_ISA_ROWS(skinny)};
+
+/* C (m, n) = f( A B + bias ), A(i, k) = a[i * a_row + k * a_k], B(k, j) = b[k * b_k + j * b_col] */
+typedef struct {
+    ptrdiff_t m, n, k;
+    const fl_real *a;
+    ptrdiff_t a_row, a_k;
+    const fl_real *b;
+    ptrdiff_t b_k, b_col;
+    fl_real *c;
+    const fl_real *bias; /* or NULL */
+    int activation;
+    fl_real alpha;
+    fl_real *b_sums; /* of B's columns, or NULL */
+    int isa;
+    ptrdiff_t row_parts, column_parts; /* for the threads */
+    char *scratch;
+    ptrdiff_t scratch_bytes;
+} product;
+
+/* ---- one thread ---- */
+
+typedef struct {
+    ptrdiff_t begin, end;
+} range;
+
+static range part(ptrdiff_t size, ptrdiff_t unit, ptrdiff_t number, ptrdiff_t parts) {
+    ptrdiff_t units = fl_ceil_div(size, unit);
+    return (range){units * number / parts * unit, FL_MIN(size, units * (number + 1) / parts * unit)};
+}
+
+static void finish(const product *p, range rows, range columns) {
+    if (!p->bias && p->activation == FL_LINEAR) return;
+    for (ptrdiff_t i = rows.begin; i < rows.end; i++) {
+        fl_real *c = p->c + i * p->n + columns.begin;
+        const fl_real *bias = p->bias ? p->bias + columns.begin : NULL;
+        epilogues[p->isa]->finish(columns.end - columns.begin, c, bias, c, p->activation, p->alpha);
+    }
+}
+
+static void sum_b(const product *p, range columns) {
+    for (ptrdiff_t j = columns.begin; j < columns.end; j++) p->b_sums[j] = 0;
+    for (ptrdiff_t k = 0; k < p->k; k++)
+        for (ptrdiff_t j = columns.begin; j < columns.end; j++) p->b_sums[j] += p->b[k * p->b_k + j];
+}
+
+static void chunk(const product *p, range rows, range columns, fl_real *packed) {
+    const fl_blocked_ukernels *uk = ukernels[p->isa];
+    const ptrdiff_t n = columns.end - columns.begin;
+    ptrdiff_t k = 0;
+    do {
+        const ptrdiff_t depth = FL_MIN(FL_BLOCKED_DEPTH, p->k - k);
+        uk->pack(depth, n, p->b + k * p->b_k + columns.begin * p->b_col, p->b_k, p->b_col, packed);
+        for (range r = {rows.begin, 0}; r.begin < rows.end; r.begin = r.end) {
+            r.end = FL_MIN(rows.end, r.begin + STRIP);
+            uk->product(r.end - r.begin, n, depth, p->a + r.begin * p->a_row + k * p->a_k, p->a_row, p->a_k, packed,
+                        p->c + r.begin * p->n + columns.begin, p->n, k > 0);
+            if (k + depth == p->k) finish(p, r, columns);
+        }
+        k += FL_BLOCKED_DEPTH;
+    } while (k < p->k);
+}
+
+static ptrdiff_t chunk_columns(const product *p) {
+    const ptrdiff_t panel = ukernels[p->isa]->panel;
+    return PACKED_BYTES / (ptrdiff_t)sizeof(fl_real) / FL_MIN(FL_BLOCKED_DEPTH, FL_MAX(1, p->k)) / panel * panel;
+}
+
+static void run_parts(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    const product *p = job;
+    const fl_blocked_ukernels *uk = ukernels[p->isa];
+    for (ptrdiff_t number = begin; number < end; number++) {
+        const range rows = part(p->m, uk->rows, number / p->column_parts, p->row_parts);
+        const range all = part(p->n, uk->panel, number % p->column_parts, p->column_parts);
+        if (p->b_sums && number < p->column_parts) sum_b(p, all);
+        const ptrdiff_t chunks = fl_ceil_div(all.end - all.begin, chunk_columns(p));
+        for (ptrdiff_t i = 0; i < chunks; i++) {
+            range columns = part(all.end - all.begin, uk->panel, i, chunks);
+            columns.begin += all.begin, columns.end += all.begin;
+            chunk(p, rows, columns, (fl_real *)(p->scratch + thread * p->scratch_bytes));
+        }
+    }
+}
+
+/* ---- all of them ---- */
+
+/* A grid of as many parts as threads: no part large, little for each to pack, and rather rows, which are written in one run. */
+static void share_out(product *p, int team) {
+    const fl_blocked_ukernels *uk = ukernels[p->isa];
+    double least = 0;
+    for (int row_parts = 1; row_parts <= team; row_parts++) {
+        if (team % row_parts) continue;
+        double rows = (double)(fl_ceil_div(fl_ceil_div(p->m, uk->rows), row_parts) * uk->rows);
+        double columns = (double)(fl_ceil_div(fl_ceil_div(p->n, uk->panel), team / row_parts) * uk->panel);
+        double cost = rows * columns + PACKING * (rows + columns);
+        if (row_parts > 1 && cost > least) continue;
+        least = cost;
+        p->row_parts = row_parts, p->column_parts = team / row_parts;
+    }
+}
+
+static int run(const fl_dense *d, product *p) {
+    if (p->m == 0 && p->b_sums) sum_b(p, (range){0, p->n});
+    if (p->m == 0 || p->n == 0) return FL_OK;
+    const fl_blocked_ukernels *uk = ukernels[p->isa];
+    const ptrdiff_t panels = fl_ceil_div(p->n, uk->panel);
+    const int team = fl_team(d->threads, fl_ceil_div(p->m, uk->rows) * panels, FL(dense_work)(d));
+    share_out(p, team);
+    const ptrdiff_t most = FL_MIN(panels, chunk_columns(p) / uk->panel);
+    const ptrdiff_t panel_size = FL_MIN(FL_BLOCKED_DEPTH, p->k) * uk->panel + FL_BLOCKED_SPACE;
+    p->scratch_bytes = fl_ceil_div(most * panel_size * (ptrdiff_t)sizeof(fl_real), 64) * 64;
+    const size_t bytes = (size_t)(team * p->scratch_bytes);
+    p->scratch = fl_buffer_get(bytes);
+    if (!p->scratch) return FL_ENOMEM;
+    fl_parallel(team, team, run_parts, p);
+    fl_buffer_put(p->scratch, bytes);
+    return FL_OK;
+}
+
+int FL(blocked_forward)(const fl_dense *d, const void *x, const void *kernel, const void *bias, void *y, int activation,
+                        double alpha) {
+    product p = {.m = d->rows, .n = d->units, .k = d->inputs, .a = x, .a_row = d->inputs, .a_k = 1,
+                 .b = kernel, .b_k = d->units, .b_col = 1, .c = y, .bias = bias, .activation = activation,
+                 .alpha = (fl_real)alpha, .isa = d->isa};
+    return run(d, &p);
+}
+
+/* dx = dy W^T */
+int FL(blocked_backward_input)(const fl_dense *d, const void *dy, const void *kernel, void *dx) {
+    product p = {.m = d->rows, .n = d->inputs, .k = d->units, .a = dy, .a_row = d->units, .a_k = 1,
+                 .b = kernel, .b_k = 1, .b_col = d->units, .c = dx, .isa = d->isa};
+    return run(d, &p);
+}
+
+/* dW = x^T dy, dbias = the sums of dy's columns */
+int FL(blocked_backward_weight)(const fl_dense *d, const void *x, const void *dy, void *dkernel, void *dbias) {
+    product p = {.m = d->inputs, .n = d->units, .k = d->rows, .a = x, .a_row = 1, .a_k = d->inputs,
+                 .b = dy, .b_k = d->units, .b_col = 1, .c = dkernel, .b_sums = dbias, .isa = d->isa};
+    return run(d, &p);
+}
