@@ -15,13 +15,14 @@
 #include "gemm_ukernels.h"
 #include "panels.h"
 #include "parallel.h"
+#include "winograd_square.h"
 #include "winograd_ukernels.h"
 
 enum {
     MAX_XI = FL_WINOGRAD_MAX_POINTS * FL_WINOGRAD_MAX_POINTS,
     MAX_OUT = FL_WINOGRAD_MAX_TILE * FL_WINOGRAD_MAX_TILE,
     MAX_NR = 64,
-    V_BYTES = 512 << 10, /* of a block's V */
+    V_BYTES = 256 << 10, /* of a block's V */
     K_BLOCK = 64,        /* inputs whose weights are transformed at once */
     PAD = 80,            /* elements between the xi matrices: their streams must not share cache sets */
     FEW_TILES = 256,     /* up to so many, U would cost more than it saves ... */
@@ -72,15 +73,10 @@ static ptrdiff_t panel_width(const plan *p, ptrdiff_t panel) {
 /* V of tile number `tile`, its rows v_xi apart. */
 static void transform_tile(const plan *p, ptrdiff_t tile, const fl_real *zeros, fl_real *v, ptrdiff_t v_xi) {
     const problem *g = p->g;
-    const ptrdiff_t points = p->m + 2, image = tile / (p->tiles_y * p->tiles_x);
+    const ptrdiff_t image = tile / (p->tiles_y * p->tiles_x);
     const ptrdiff_t y0 = tile / p->tiles_x % p->tiles_y * p->m - g->top, x0 = tile % p->tiles_x * p->m - g->left;
     const fl_real *pixels[MAX_XI];
-    for (ptrdiff_t i = 0; i < points; i++)
-        for (ptrdiff_t j = 0; j < points; j++) {
-            ptrdiff_t y = y0 + i, x = x0 + j;
-            int inside = y >= 0 && y < g->h && x >= 0 && x < g->w;
-            pixels[i * points + j] = inside ? g->x + ((image * g->h + y) * g->w + x) * g->k : zeros;
-        }
+    fl_square(p->m + 2, g->x + image * g->h * g->w * g->k, g->h, g->w, g->k, y0, x0, zeros, pixels);
     p->transforms->input(g->k, pixels, v, v_xi);
 }
 
@@ -104,38 +100,51 @@ static void finish_tile(const plan *p, ptrdiff_t tile, ptrdiff_t panel, const fl
     const ptrdiff_t image = tile / (p->tiles_y * p->tiles_x), first = panel * p->gemm->nr;
     const ptrdiff_t y0 = tile / p->tiles_x % p->tiles_y * p->m, x0 = tile % p->tiles_x * p->m;
     fl_real *y[MAX_OUT];
-    for (ptrdiff_t i = 0; i < p->m; i++)
-        for (ptrdiff_t j = 0; j < p->m; j++) {
-            int inside = y0 + i < g->oh && x0 + j < g->ow;
-            fl_real *pixel = g->y + ((image * g->oh + y0 + i) * g->ow + x0 + j) * g->n + first;
-            y[i * p->m + j] = inside ? pixel : nowhere;
-        }
+    fl_square(p->m, g->y + image * g->oh * g->ow * g->n + first, g->oh, g->ow, g->n, y0, x0, nowhere, (const fl_real **)y);
     p->transforms->output(panel_columns(p, panel), sums, p->s_xi, g->bias ? g->bias + first : NULL, g->activation, g->alpha, y);
 }
 
-/* sums[xi] = (or +=) V[xi] U[xi] for `tiles` tiles and inputs [k0, k1); v and u start at input k0. */
-static void multiply(const plan *p, ptrdiff_t panel, ptrdiff_t tiles, ptrdiff_t depth, const fl_real *v, const fl_real *u,
-                     fl_real *sums, fl_real *nowhere, const fl_real *zeros, int accumulate) {
-    const ptrdiff_t mr = p->gemm->mr, nr = panel_width(p, panel);
-    void (*run_tile)(const fl_tile *) = nr == p->gemm->nr ? p->gemm->tile : p->gemm->tile_narrow;
-    for (ptrdiff_t xi = 0; xi < p->xis; xi++)
+/* What one thread works with: the rows of V and of the sums for the tiles at hand, in groups of mr. */
+typedef struct {
+    const fl_real **rows;
+    fl_real **out, *zeros, *nowhere, *rest;
+} room;
+
+static ptrdiff_t whole_groups(const plan *p, ptrdiff_t tiles) { return fl_ceil_div(tiles, p->gemm->mr) * p->gemm->mr; }
+
+static room room_of(const plan *p, int thread) {
+    room r = {.rows = (const fl_real **)(p->scratch + thread * p->scratch_bytes)};
+    r.out = (fl_real **)(r.rows + whole_groups(p, p->block));
+    r.zeros = (fl_real *)(r.out + whole_groups(p, p->block));
+    r.nowhere = r.zeros + p->k_width;
+    r.rest = r.nowhere + MAX_NR;
+    memset(r.zeros, 0, (size_t)p->k_width * sizeof *r.zeros);
+    return r;
+}
+
+/* A row past the end reads the last one again; the sums have room for it. */
+static void point_rows(const plan *p, ptrdiff_t tiles, const fl_real *v, const room *r) {
+    for (ptrdiff_t i = 0; i < whole_groups(p, tiles); i++) r->rows[i] = v + FL_MIN(i, tiles - 1) * p->k_width;
+}
+
+/* sums[xi] = (or +=) V[xi] U[xi] for the tiles that room points at and inputs [k0, k0 + depth), with which u starts. */
+static void multiply(const plan *p, ptrdiff_t panel, ptrdiff_t tiles, ptrdiff_t k0, ptrdiff_t depth, const fl_real *u,
+                     const room *r, fl_real *sums, int accumulate) {
+    const ptrdiff_t mr = p->gemm->mr, width = panel_width(p, panel);
+    void (*run_tile)(const fl_tile *) = width == p->gemm->nr ? p->gemm->tile : p->gemm->tile_narrow;
+    for (ptrdiff_t i = 0; i < whole_groups(p, tiles); i++) r->out[i] = sums + i * width;
+    for (ptrdiff_t xi = 0; xi < p->xis; xi++) {
+        fl_tile t = {.taps = 1, .k = depth, .a_offset = xi * p->v_xi + k0, .a_k = 1, .b = u + xi * p->u_xi, .b_k = width,
+                     .c_offset = xi * p->s_xi, .n = width, .accumulate = accumulate};
         for (ptrdiff_t tile = 0; tile < tiles; tile += mr) {
-            const fl_real *rows[FL_MAX_MR];
-            fl_real *out[FL_MAX_MR];
-            for (ptrdiff_t i = 0; i < mr; i++) {
-                int wanted = tile + i < tiles;
-                rows[i] = wanted ? v + xi * p->v_xi + (tile + i) * p->k_width : zeros;
-                out[i] = wanted ? sums + xi * p->s_xi + (tile + i) * nr : nowhere;
-            }
-            const fl_tile t = {.taps = 1, .k = depth, .a = rows, .a_k = 1, .b = u + xi * p->u_xi, .b_k = nr,
-                               .c = out, .n = nr, .accumulate = accumulate};
+            t.a = r->rows + tile;
+            t.c = r->out + tile;
             run_tile(&t);
         }
+    }
 }
 
 /* ---- by tiles ---- */
-
-static fl_real *scratch_of(const plan *p, int thread) { return (fl_real *)(p->scratch + thread * p->scratch_bytes); }
 
 static void make_u(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const plan *p = job;
@@ -143,22 +152,24 @@ static void make_u(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     for (ptrdiff_t task = begin; task < end; task++) {
         ptrdiff_t panel = task / parts, k0 = task % parts * K_BLOCK;
         fl_real *u = p->shared + panel * p->xis * p->u_xi + k0 * panel_width(p, p->first_panel + panel);
-        transform_weights(p, p->first_panel + panel, k0, FL_MIN(p->g->k, k0 + K_BLOCK), scratch_of(p, thread), u);
+        fl_real *taps = (fl_real *)(p->scratch + thread * p->scratch_bytes);
+        transform_weights(p, p->first_panel + panel, k0, FL_MIN(p->g->k, k0 + K_BLOCK), taps, u);
     }
 }
 
 static void run_blocks(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const plan *p = job;
-    fl_real *zeros = scratch_of(p, thread), *nowhere = zeros + p->k_width, *v = nowhere + MAX_NR, *sums = v + p->xis * p->v_xi;
-    memset(zeros, 0, (size_t)p->k_width * sizeof *zeros);
+    const room r = room_of(p, thread);
+    fl_real *v = r.rest, *sums = v + p->xis * p->v_xi;
     for (ptrdiff_t task = begin; task < end; task++) {
         ptrdiff_t first = task / p->splits * p->block, tiles = FL_MIN(p->block, p->tiles - first), split = task % p->splits;
-        for (ptrdiff_t tile = 0; tile < tiles; tile++) transform_tile(p, first + tile, zeros, v + tile * p->k_width, p->v_xi);
+        for (ptrdiff_t tile = 0; tile < tiles; tile++) transform_tile(p, first + tile, r.zeros, v + tile * p->k_width, p->v_xi);
+        point_rows(p, tiles, v, &r);
         for (ptrdiff_t panel = p->chunk_panels * split / p->splits; panel < p->chunk_panels * (split + 1) / p->splits; panel++) {
             ptrdiff_t number = p->first_panel + panel;
-            multiply(p, number, tiles, p->g->k, v, p->shared + panel * p->xis * p->u_xi, sums, nowhere, zeros, 0);
+            multiply(p, number, tiles, 0, p->g->k, p->shared + panel * p->xis * p->u_xi, &r, sums, 0);
             for (ptrdiff_t tile = 0; tile < tiles; tile++)
-                finish_tile(p, first + tile, number, sums + tile * panel_width(p, number), nowhere);
+                finish_tile(p, first + tile, number, sums + tile * panel_width(p, number), r.nowhere);
         }
     }
 }
@@ -167,24 +178,23 @@ static void run_blocks(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
 
 static void make_v(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const plan *p = job;
-    fl_real *zeros = scratch_of(p, thread);
-    memset(zeros, 0, (size_t)p->k_width * sizeof *zeros);
-    for (ptrdiff_t tile = begin; tile < end; tile++) transform_tile(p, tile, zeros, p->shared + tile * p->k_width, p->v_xi);
+    const room r = room_of(p, thread);
+    for (ptrdiff_t tile = begin; tile < end; tile++) transform_tile(p, tile, r.zeros, p->shared + tile * p->k_width, p->v_xi);
 }
 
 static void run_panels(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const plan *p = job;
     const ptrdiff_t nr = p->gemm->nr;
-    fl_real *zeros = scratch_of(p, thread), *nowhere = zeros + p->k_width, *taps = nowhere + MAX_NR;
-    fl_real *u = taps + 9 * K_BLOCK * nr, *sums = u + p->xis * p->u_xi;
-    memset(zeros, 0, (size_t)p->k_width * sizeof *zeros);
+    const room r = room_of(p, thread);
+    fl_real *taps = r.rest, *u = taps + 9 * K_BLOCK * nr, *sums = u + p->xis * p->u_xi;
+    point_rows(p, p->tiles, p->shared, &r);
     for (ptrdiff_t panel = begin; panel < end; panel++) {
         for (ptrdiff_t k = 0; k < p->g->k; k += K_BLOCK) {
             ptrdiff_t count = FL_MIN(K_BLOCK, p->g->k - k);
             transform_weights(p, panel, k, k + count, taps, u);
-            multiply(p, panel, p->tiles, count, p->shared + k, u, sums, nowhere, zeros, k > 0);
+            multiply(p, panel, p->tiles, k, count, u, &r, sums, k > 0);
         }
-        for (ptrdiff_t tile = 0; tile < p->tiles; tile++) finish_tile(p, tile, panel, sums + tile * panel_width(p, panel), nowhere);
+        for (ptrdiff_t tile = 0; tile < p->tiles; tile++) finish_tile(p, tile, panel, sums + tile * panel_width(p, panel), r.nowhere);
     }
 }
 
@@ -198,14 +208,15 @@ static plan make_plan(const problem *g, int m) {
     p.tiles_x = fl_ceil_div(g->ow, m);
     p.tiles = g->batch * p.tiles_y * p.tiles_x;
     p.panels = fl_ceil_div(g->n, nr);
-    p.k_width = fl_ceil_div(g->k, 16) * 16 + 16;
+    p.k_width = fl_ceil_div(g->k, 16) * 16 + (g->k >= 48 ? 16 : 0);
     p.by_panels = p.tiles <= FEW_TILES && p.panels >= 4 && p.xis * g->k * g->n * real > LARGE_U;
     ptrdiff_t u_size = g->k * nr + PAD, reals = p.k_width + MAX_NR;
     if (p.by_panels) {
         p.chunk_panels = p.panels;
         p.u_xi = FL_MIN(g->k, K_BLOCK) * nr + PAD;
         p.v_xi = p.tiles * p.k_width + PAD;
-        p.s_xi = p.tiles * nr + PAD;
+        p.block = p.tiles;
+        p.s_xi = whole_groups(&p, p.tiles) * nr + PAD;
         reals += 9 * K_BLOCK * nr + p.xis * (p.u_xi + p.s_xi);
     } else {
         p.chunk_panels = FL_MAX(1, FL_MIN(p.panels, 2 * FL_PACKED_BYTES / (p.xis * u_size * real)));
@@ -218,7 +229,8 @@ static plan make_plan(const problem *g, int m) {
         p.s_xi = p.block * nr + PAD;
         reals = FL_MAX(reals + p.xis * (p.v_xi + p.s_xi), 9 * K_BLOCK * nr);
     }
-    p.scratch_bytes = fl_ceil_div(reals * real, 64) * 64;
+    const ptrdiff_t pointers = 2 * whole_groups(&p, p.block) * (ptrdiff_t)sizeof(void *);
+    p.scratch_bytes = fl_ceil_div(pointers + reals * real, 64) * 64;
     return p;
 }
 

@@ -16,6 +16,7 @@
 #include "gemm_ukernels.h"
 #include "parallel.h"
 #include "sum_rows.h"
+#include "winograd_square.h"
 #include "winograd_ukernels.h"
 
 enum {
@@ -58,18 +59,9 @@ static void transform_tile(const plan *p, ptrdiff_t tile, const fl_real *zeros, 
     const fl_window *w = &c->window;
     const ptrdiff_t image = tile / (p->tiles_y * p->tiles_x), y0 = tile / p->tiles_x % p->tiles_y * M, x0 = tile % p->tiles_x * M;
     const fl_real *pixels[XIS];
-    for (ptrdiff_t i = 0; i < POINTS; i++)
-        for (ptrdiff_t j = 0; j < POINTS; j++) {
-            ptrdiff_t y = y0 + i - w->top, x = x0 + j - w->left;
-            int inside = y >= 0 && y < w->h && x >= 0 && x < w->w;
-            pixels[i * POINTS + j] = inside ? p->x + ((image * w->h + y) * w->w + x) * c->channels : zeros;
-        }
+    fl_square(POINTS, p->x + image * w->h * w->w * c->channels, w->h, w->w, c->channels, y0 - w->top, x0 - w->left, zeros, pixels);
     p->transforms->f4.input(c->channels, pixels, v + at * p->v_width, v_xi(p));
-    for (ptrdiff_t i = 0; i < M; i++)
-        for (ptrdiff_t j = 0; j < M; j++) {
-            int inside = y0 + i < w->oh && x0 + j < w->ow;
-            pixels[i * M + j] = inside ? p->dy + ((image * w->oh + y0 + i) * w->ow + x0 + j) * c->filters : zeros;
-        }
+    fl_square(M, p->dy + image * w->oh * w->ow * c->filters, w->oh, w->ow, c->filters, y0, x0, zeros, pixels);
     p->transforms->gradient.gradient(c->filters, pixels, z + at * p->z_width, z_xi(p));
 }
 
@@ -164,7 +156,7 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
     p.tiles_x = fl_ceil_div(w->ow, M);
     p.tiles = c->batch * p.tiles_y * p.tiles_x;
     p.panels = fl_ceil_div(c->filters, nr);
-    p.v_width = fl_ceil_div(c->channels, 16) * 16 + 16;
+    p.v_width = fl_ceil_div(c->channels, 16) * 16 + (c->channels >= 48 ? 16 : 0);
     p.z_width = p.panels * nr + 16;
     p.s_width = p.panels * nr;
     p.s_xi = c->channels * p.s_width + PAD;

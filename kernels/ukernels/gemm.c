@@ -14,8 +14,8 @@ enum { MR = 6 };
 
 static inline vreal relu(vreal x) { return vselect(x <= 0, (vreal){0}, x); }
 
-/* Add the tile's sums to what the epilogue asks for, and store row i. */
-static inline __attribute__((always_inline)) void store_row(const fl_tile *t, fl_real *c, const vreal *sums, int vectors) {
+/* Add the tile's sums to what the epilogue asks for, and store row i.  Without an epilogue a row is stored as it is. */
+static inline __attribute__((always_inline)) void store_row(const fl_tile *t, fl_real *c, const vreal *sums, const int vectors) {
     for (int v = 0; v < vectors; v++) {
         ptrdiff_t n = t->n - v * VL;
         if (n <= 0) break;
@@ -50,7 +50,13 @@ static inline __attribute__((always_inline)) void run_tile(const fl_tile *t, con
             }
         }
     }
-    UNROLL_ROWS for (int i = 0; i < MR; i++) store_row(t, t->c[i] + t->c_offset, sums[i], vectors);
+    fl_real *const *c = t->c;
+    const ptrdiff_t c_offset = t->c_offset;
+    if (t->n == vectors * VL && !t->accumulate && !t->bias && !t->activation)
+        UNROLL_ROWS for (int i = 0; i < MR; i++)
+            for (int v = 0; v < vectors; v++) vstore(c[i] + c_offset + v * VL, sums[i][v]);
+    else
+        UNROLL_ROWS for (int i = 0; i < MR; i++) store_row(t, c[i] + c_offset, sums[i], vectors);
 }
 
 static void tile(const fl_tile *t) { run_tile(t, 2); }
