@@ -88,13 +88,14 @@ static void run_panels(const plan *p, const fl_grid *grid, const fl_table *table
         int in_place = read_in_place(p, columns);
         ptrdiff_t b_k = in_place ? g->w_k : width;
         const fl_real *b = in_place ? panel_weights(p, panel) : packed_panel(p, grid, panel);
-        fl_tile tile = {.taps = table->taps, .k = k1 - k0, .a_next = mr, .a_offset = group * g->k + k0, .a_k = 1,
+        fl_tile tile = {.taps = table->taps, .k = k1 - k0, .a_next = table->pointers > 1 ? mr : 0, .a_step = table->tap_step,
+                        .a_offset = group * g->k + k0, .a_k = 1,
                         .b = b + k0 * b_k, .b_next = table->k * b_k, .b_k = b_k, .c_offset = first, .n = columns,
                         .accumulate = k0 > 0, .bias = g->bias && last ? g->bias + first : NULL,
                         .activation = last ? g->activation : 0, .alpha = g->alpha};
         void (*run)(const fl_tile *) = width == p->uk->nr ? p->uk->tile : p->uk->tile_narrow;
         for (ptrdiff_t pixel = 0; pixel < pixels; pixel += mr) {
-            tile.a = table->rows + pixel * table->taps;
+            tile.a = table->rows + pixel * table->pointers;
             tile.c = table->out + pixel;
             run(&tile);
         }

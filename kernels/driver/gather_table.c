@@ -77,30 +77,32 @@ static void copy_runs(const fl_gather *g, const fl_grid *grid, ptrdiff_t image, 
 
 void FL(build_table)(const fl_gather *g, const fl_grid *grid, ptrdiff_t mr, ptrdiff_t first, ptrdiff_t pixels, fl_table *table) {
     const int merged = merges_taps(g, grid);
+    const ptrdiff_t run = padded_width(grid) * g->channels; /* one image row in runs */
     table->taps = merged ? grid->taps_y : fl_grid_taps(grid);
     table->k = merged ? grid->taps_x * g->k : g->k;
+    table->tap_step = merged ? run : 0;
+    table->pointers = merged ? 1 : table->taps;
     ptrdiff_t image = first / (grid->rows * grid->cols), r = first / grid->cols % grid->rows, c = first % grid->cols;
-    ptrdiff_t run = padded_width(grid) * g->channels; /* one image row in runs */
     fl_real *runs = table->runs;
     if (merged) copy_runs(g, grid, image, r, runs);
-    for (ptrdiff_t pixel = 0; pixel < fl_ceil_div(pixels, mr) * mr; pixel++) {
-        const fl_real **lane = table->rows + pixel / mr * table->taps * mr + pixel % mr;
-        if (pixel >= pixels) {
+    const fl_real **lane = table->rows;
+    for (ptrdiff_t pixel = 0, in_group = 0; pixel < pixels || in_group; pixel++, lane++) {
+        if (pixel >= pixels) { /* past the end: anything that can be read */
             table->out[pixel] = table->nowhere;
-            for (ptrdiff_t tap = 0; tap < table->taps; tap++) lane[tap * mr] = table->zeros;
-            continue;
+            for (ptrdiff_t tap = 0; tap < table->pointers; tap++) lane[tap * mr] = merged ? table->runs : table->zeros;
+        } else {
+            if (c == grid->cols) {
+                c = 0;
+                if (++r == grid->rows) r = 0, image++;
+                if (merged) copy_runs(g, grid, image, r, runs += grid->taps_y * run);
+            }
+            table->out[pixel] = g->y + image * g->y_image + grid->out_offset + r * grid->out_row + c * grid->out_col;
+            if (merged)
+                *lane = runs + c * grid->x_step * g->channels;
+            else
+                point_taps(g, grid, table, image, r, c, lane, mr);
+            c++;
         }
-        if (c == grid->cols) {
-            c = 0;
-            if (++r == grid->rows) r = 0, image++;
-            if (merged) copy_runs(g, grid, image, r, runs += grid->taps_y * run);
-        }
-        table->out[pixel] = g->y + image * g->y_image + grid->out_offset + r * grid->out_row + c * grid->out_col;
-        if (merged)
-            for (ptrdiff_t i = 0; i < grid->taps_y; i++) lane[i * mr] = runs + i * run + c * grid->x_step * g->channels;
-        else
-            point_taps(g, grid, table, image, r, c, lane, mr);
-        c++;
+        if (++in_group == mr) in_group = 0, lane += (table->pointers - 1) * mr;
     }
 }
-

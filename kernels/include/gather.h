@@ -39,12 +39,14 @@ static inline ptrdiff_t fl_grid_taps(const fl_grid *grid) { return grid->taps_y 
 
 /* What one thread builds for one block of pixels: where the rows are that its tiles read and write. */
 typedef struct {
-    const fl_real **rows;   /* [group of mr pixels][tap][mr] */
+    const fl_real **rows;   /* [group of mr pixels][pointer][mr] */
     fl_real **out;          /* [pixel] */
     fl_real *zeros;         /* what a tap outside the image reads */
     fl_real *nowhere;       /* where a pixel past the end is written */
     fl_real *runs;          /* padded copies of image rows, where taps are merged */
     ptrdiff_t taps, k;      /* as the tile sees them: a merged run counts as one tap */
+    ptrdiff_t pointers;     /* of a pixel: one for each tap, or a single one with its taps tap_step apart */
+    ptrdiff_t tap_step;
 } fl_table;
 
 /* Bytes of scratch that a table for blocks of `block` pixels needs, and the table laid into such scratch. */
