@@ -174,7 +174,7 @@ def conv2d_backward_weight(x, dy, window, Py_ssize_t groups, str data_format, bi
 
 
 cdef extern from "blocking.h":
-    enum: FL_BLOCK_PIXELS, FL_K_BLOCK, FL_PACKED_BYTES, FL_CHUNK_PIXELS, FL_CHANNEL_BLOCK, FL_SLICES
+    enum: FL_BLOCK_PIXELS, FL_K_BLOCK, FL_PACKED_BYTES, FL_CHUNK_PIXELS, FL_X_BYTES, FL_SLICES
 
 
 def block_sizes(int isa):
@@ -186,6 +186,6 @@ def block_sizes(int isa):
         "depth of a pass": FL_K_BLOCK,
         "packed weights at once": f"{FL_PACKED_BYTES >> 20} MiB",
         "pixels a chunk, weight gradient": FL_CHUNK_PIXELS,
-        "channels a block, weight gradient": FL_CHANNEL_BLOCK,
+        "input packed at once, weight gradient": f"{FL_X_BYTES >> 10} KiB",
         "slices at most, weight gradient": FL_SLICES,
     }

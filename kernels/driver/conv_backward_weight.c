@@ -36,30 +36,35 @@ typedef struct {
     const fl_real *x, *dy;
     fl_real *dkernel, *dbias;
     ptrdiff_t k, n;                                      /* channels and filters of a group */
-    ptrdiff_t chunk_rows, chunk_cols, chunks_y, chunks_x; /* chunks of each image */
+    ptrdiff_t chunk_images, chunk_rows, chunk_cols; /* a chunk is part of an image, or several whole ones */
+    ptrdiff_t chunks_y, chunks_x;
     ptrdiff_t slices, splits, panels_per_group, panels;
-    ptrdiff_t lane;         /* channels side by side in packed x */
-    ptrdiff_t x_rows, x_cols; /* image pixels under a whole chunk */
+    ptrdiff_t lane;          /* channels side by side in packed x */
+    ptrdiff_t channel_block; /* channels packed at once */
+    ptrdiff_t x_rows, x_cols; /* pixels of each image under a whole chunk */
     fl_real *partial;       /* [slice][dkernel, then dbias] */
     ptrdiff_t partial_size, dkernel_size;
     char *scratch;
     ptrdiff_t scratch_bytes;
 } plan;
 
-/* The part of an image that one chunk covers, packed. */
+/* What one chunk covers, packed. */
 typedef struct {
-    ptrdiff_t image, row, col, rows, cols; /* output pixels */
-    fl_real *x;                            /* [channel / lane][x_rows][x_cols][lane] */
-    fl_real *dy;                           /* [panel][pixel][width], nr places reserved for each pixel */
+    ptrdiff_t image, images, row, col, rows, cols; /* output pixels */
+    fl_real *x;                                    /* [channel / lane][image][x_rows][x_cols][lane] */
+    fl_real *dy;                                   /* [panel][pixel][width], nr places reserved for each pixel */
+    const fl_real **runs;                          /* [run of pixels][mr]: where the tile reads x */
 } chunk;
 
-static ptrdiff_t chunks_of(const plan *p) { return p->c->batch * p->chunks_y * p->chunks_x; }
+static ptrdiff_t chunks_of(const plan *p) { return fl_ceil_div(p->c->batch, p->chunk_images) * p->chunks_y * p->chunks_x; }
+static ptrdiff_t pixels_of(const chunk *k) { return k->images * k->rows * k->cols; }
 
 static chunk chunk_number(const plan *p, ptrdiff_t number) {
     const fl_window *w = &p->c->window;
-    chunk k = {.image = number / (p->chunks_y * p->chunks_x),
+    chunk k = {.image = number / (p->chunks_y * p->chunks_x) * p->chunk_images,
                .row = number / p->chunks_x % p->chunks_y * p->chunk_rows,
                .col = number % p->chunks_x * p->chunk_cols};
+    k.images = FL_MIN(p->chunk_images, p->c->batch - k.image);
     k.rows = FL_MIN(p->chunk_rows, w->oh - k.row);
     k.cols = FL_MIN(p->chunk_cols, w->ow - k.col);
     return k;
@@ -75,29 +80,42 @@ static ptrdiff_t panel_width(const plan *p, ptrdiff_t columns) {
     return columns <= p->uk->nr_narrow ? p->uk->nr_narrow : p->uk->nr;
 }
 
-/* Copy channels [first, first + count) under the chunk, zeros where the window hangs over the edge. */
+static inline void copy(fl_real *to, const fl_real *from, ptrdiff_t count) {
+    enum { WHOLE = LINE / sizeof(fl_real) };
+    for (; count >= WHOLE; count -= WHOLE, to += WHOLE, from += WHOLE) memcpy(to, from, LINE);
+    if (count > 0) memcpy(to, from, (size_t)count * sizeof *to);
+}
+
+/* One image row under the chunk, channels [first, first + count): its pixels one after the other, as they lie in memory,
+ * each into its place of every lane's column; zeros where the window hangs over the edge. */
+static void pack_row(const plan *p, const fl_real *from, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t count, fl_real *to) {
+    const ptrdiff_t column = p->chunk_images * p->x_rows * p->x_cols * p->lane; /* from a lane to the next */
+    for (ptrdiff_t c = 0; c < count; c += p->lane) {
+        memset(to + c / p->lane * column, 0, (size_t)(begin * p->lane) * sizeof *to);
+        memset(to + c / p->lane * column + end * p->lane, 0, (size_t)((p->x_cols - end) * p->lane) * sizeof *to);
+    }
+    if (count == p->c->channels && count <= p->lane) {
+        memcpy(to + begin * p->lane, from, (size_t)((end - begin) * count) * sizeof *to);
+        return;
+    }
+    for (ptrdiff_t x = begin; x < end; x++, from += p->c->channels) {
+        fl_real *pixel = to + x * p->lane;
+        for (ptrdiff_t c = 0; c < count; c += p->lane, pixel += column) copy(pixel, from + c, FL_MIN(p->lane, count - c));
+    }
+}
+
+/* Copy channels [first, first + count) under the chunk. */
 static void pack_x(const plan *p, const chunk *k, ptrdiff_t first, ptrdiff_t count) {
     const fl_window *w = &p->c->window;
-    const ptrdiff_t channels = p->c->channels;
     const ptrdiff_t y0 = k->row * w->sh - w->top, x0 = k->col * w->sw - w->left;
-    for (ptrdiff_t c = 0; c < count; c += p->lane) {
-        ptrdiff_t lanes = FL_MIN(p->lane, count - c);
-        fl_real *to = k->x + c * p->x_rows * p->x_cols;
-        for (ptrdiff_t row = 0; row < p->x_rows; row++, to += p->x_cols * p->lane) {
-            ptrdiff_t y = y0 + row, begin = FL_MIN(p->x_cols, FL_MAX(0, -x0)), end = FL_MIN(p->x_cols, w->w - x0);
-            if (y < 0 || y >= w->h || end <= begin) {
-                memset(to, 0, (size_t)(p->x_cols * p->lane) * sizeof *to);
-                continue;
-            }
-            const fl_real *from = p->x + ((k->image * w->h + y) * w->w + x0 + begin) * channels + first + c;
-            memset(to, 0, (size_t)(begin * p->lane) * sizeof *to);
-            memset(to + end * p->lane, 0, (size_t)((p->x_cols - end) * p->lane) * sizeof *to);
-            if (lanes == channels)
-                memcpy(to + begin * p->lane, from, (size_t)((end - begin) * lanes) * sizeof *to);
-            else
-                for (ptrdiff_t x = begin; x < end; x++, from += channels)
-                    memcpy(to + x * p->lane, from, (size_t)lanes * sizeof *to);
-        }
+    const ptrdiff_t begin = FL_MIN(p->x_cols, FL_MAX(0, -x0)), end = FL_MIN(p->x_cols, w->w - x0);
+    fl_real *to = k->x;
+    for (ptrdiff_t row = 0; row < k->images * p->x_rows; row++, to += p->x_cols * p->lane) {
+        const ptrdiff_t image = k->image + row / p->x_rows, y = y0 + row % p->x_rows;
+        if (y < 0 || y >= w->h || end <= begin)
+            pack_row(p, NULL, p->x_cols, p->x_cols, count, to); /* zeros */
+        else
+            pack_row(p, p->x + ((image * w->h + y) * w->w + x0 + begin) * p->c->channels + first, begin, end, count, to);
     }
 }
 
@@ -107,8 +125,8 @@ static void pack_dy(const plan *p, const chunk *k, ptrdiff_t first_panel, ptrdif
     fl_real *to = k->dy;
     for (ptrdiff_t panel = first_panel; panel < last_panel; panel++, to += FL_CHUNK_PIXELS * p->uk->nr) {
         ptrdiff_t columns = panel_columns(p, panel), width = panel_width(p, columns);
-        for (ptrdiff_t row = 0; row < k->rows; row++) {
-            ptrdiff_t pixel = (k->image * w->oh + k->row + row) * w->ow + k->col;
+        for (ptrdiff_t row = 0; row < k->images * k->rows; row++) {
+            ptrdiff_t image = k->image + row / k->rows, y = k->row + row % k->rows, pixel = (image * w->oh + y) * w->ow + k->col;
             FL(pack_panel)(k->cols, columns, p->dy + pixel * filters + panel_first(p, panel), filters, 1,
                            to + row * k->cols * width, width, p->c->isa);
         }
@@ -121,7 +139,7 @@ static void add_bias(const plan *p, const chunk *k, ptrdiff_t first_panel, ptrdi
     for (ptrdiff_t panel = first_panel; panel < last_panel; panel++, from += FL_CHUNK_PIXELS * p->uk->nr) {
         ptrdiff_t columns = panel_columns(p, panel), width = panel_width(p, columns);
         fl_real *sums = dbias + panel_first(p, panel);
-        for (ptrdiff_t pixel = 0; pixel < k->rows * k->cols; pixel++)
+        for (ptrdiff_t pixel = 0; pixel < pixels_of(k); pixel++)
             for (ptrdiff_t j = 0; j < columns; j++) sums[j] += from[pixel * width + j];
     }
 }
@@ -132,15 +150,18 @@ static void run_tiles(const plan *p, const chunk *k, ptrdiff_t first, ptrdiff_t 
     const fl_window *w = &p->c->window;
     const ptrdiff_t mr = p->uk->mr, rows = w->kh * w->kw * count, in_group = first % p->k;
     fl_real nowhere[MAX_NR], *rows_of_c[FL_MAX_MR], *out[FL_MAX_MR];
-    const fl_real *in[FL_MAX_MR];
     const int one_run = w->sh == 1 && k->cols * w->sw == p->x_cols; /* rows of pixels follow each other in packed x */
-    fl_tile tile = {.taps = one_run ? 1 : k->rows, .k = one_run ? k->rows * k->cols : k->cols, .a = in,
-                    .a_step = w->sh * p->x_cols * p->lane, .a_k = w->sw * p->lane, .c = out, .accumulate = accumulate};
+    const ptrdiff_t runs = one_run ? k->images : k->images * k->rows, run = pixels_of(k) / runs;
+    const ptrdiff_t image_size = p->x_rows * p->x_cols * p->lane, row_size = w->sh * p->x_cols * p->lane;
+    fl_tile tile = {.taps = runs, .k = run, .a = k->runs, .a_next = mr, .a_k = w->sw * p->lane, .c = out, .accumulate = accumulate};
     for (ptrdiff_t row = 0; row < rows; row += mr) {
         for (ptrdiff_t i = 0; i < mr; i++) {
             ptrdiff_t at = FL_MIN(row + i, rows - 1), tap = at / count, c = at % count; /* past the end: repeat the last */
             ptrdiff_t y = tap / w->kw * w->dh, x = tap % w->kw * w->dw;
-            in[i] = k->x + ((c / p->lane * p->x_rows + y) * p->x_cols + x) * p->lane + c % p->lane;
+            const fl_real *image = k->x + c / p->lane * p->chunk_images * image_size + (y * p->x_cols + x) * p->lane + c % p->lane;
+            const fl_real **to = k->runs + i;
+            for (ptrdiff_t number = 0; number < k->images; number++, image += image_size)
+                for (ptrdiff_t r = 0; r < (one_run ? 1 : k->rows); r++, to += mr) *to = image + r * row_size;
             rows_of_c[i] = dkernel + (tap * p->k + in_group + c) * p->c->filters;
         }
         const fl_real *b = dy;
@@ -149,7 +170,7 @@ static void run_tiles(const plan *p, const chunk *k, ptrdiff_t first, ptrdiff_t 
             for (ptrdiff_t i = 0; i < mr; i++) out[i] = row + i < rows ? rows_of_c[i] + at : nowhere;
             tile.b = b;
             tile.b_k = width;
-            tile.b_next = k->cols * width;
+            tile.b_next = run * width;
             tile.n = columns;
             (width == p->uk->nr ? p->uk->tile : p->uk->tile_narrow)(&tile);
         }
@@ -163,8 +184,8 @@ static void run_chunk(const plan *p, const chunk *k, ptrdiff_t first_panel, ptrd
     for (ptrdiff_t panel = first_panel; panel < last_panel;) {
         ptrdiff_t group = panel / p->panels_per_group;
         ptrdiff_t end = FL_MIN(last_panel, (group + 1) * p->panels_per_group);
-        for (ptrdiff_t c = 0; c < p->k; c += FL_CHANNEL_BLOCK) {
-            ptrdiff_t count = FL_MIN(FL_CHANNEL_BLOCK, p->k - c);
+        for (ptrdiff_t c = 0; c < p->k; c += p->channel_block) {
+            ptrdiff_t count = FL_MIN(p->channel_block, p->k - c);
             pack_x(p, k, group * p->k + c, count);
             run_tiles(p, k, group * p->k + c, count, panel, end, k->dy + (panel - first_panel) * FL_CHUNK_PIXELS * p->uk->nr,
                       dkernel, accumulate);
@@ -186,7 +207,8 @@ static void run_tasks(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
                 memset(dbias + panel_first(p, panel), 0, (size_t)panel_columns(p, panel) * sizeof *dbias);
         for (ptrdiff_t number = first; number < last; number++) {
             chunk k = chunk_number(p, number);
-            k.dy = (fl_real *)(p->scratch + thread * p->scratch_bytes);
+            k.runs = (const fl_real **)(p->scratch + thread * p->scratch_bytes);
+            k.dy = (fl_real *)(k.runs + p->chunk_images * p->chunk_rows * p->uk->mr);
             k.x = k.dy + fl_ceil_div(p->panels, p->splits) * FL_CHUNK_PIXELS * p->uk->nr;
             run_chunk(p, &k, first_panel, last_panel, dkernel, number > first);
             if (p->dbias) add_bias(p, &k, first_panel, last_panel, dbias);
@@ -212,6 +234,7 @@ static void cut_into_chunks(plan *p) {
     const fl_window *w = &p->c->window;
     p->chunk_cols = FL_MIN(w->ow, FL_CHUNK_PIXELS);
     p->chunk_rows = FL_MIN(w->oh, FL_CHUNK_PIXELS / p->chunk_cols);
+    p->chunk_images = FL_MAX(1, FL_MIN(p->c->batch, FL_CHUNK_PIXELS / (w->oh * w->ow)));
     p->chunks_y = fl_ceil_div(w->oh, p->chunk_rows);
     p->chunks_x = fl_ceil_div(w->ow, p->chunk_cols);
     p->x_rows = (p->chunk_rows - 1) * w->sh + (w->kh - 1) * w->dh + 1;
@@ -230,9 +253,12 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
     ptrdiff_t affordable = FL_SLICES_BYTES / FL_MAX(1, p.partial_size * (ptrdiff_t)sizeof(fl_real));
     p.slices = FL_MAX(1, FL_MIN(FL_MIN(FL_SLICES, affordable), chunks_of(&p)));
     p.splits = FL_MIN(p.panels, FL_MAX(fl_ceil_div(MIN_TASKS, p.slices), fl_ceil_div(c->filters, FL_MAX_COLUMNS)));
-    ptrdiff_t x_size = fl_ceil_div(FL_MIN(p.k, FL_CHANNEL_BLOCK), p.lane) * p.lane * p.x_rows * p.x_cols;
+    const ptrdiff_t pixels = p.chunk_images * p.x_rows * p.x_cols, lanes = FL_X_BYTES / (ptrdiff_t)sizeof(fl_real) / pixels / p.lane;
+    p.channel_block = FL_MIN(fl_ceil_div(p.k, p.lane), FL_MAX(1, lanes)) * p.lane;
+    const ptrdiff_t x_size = p.channel_block * pixels;
     ptrdiff_t dy_size = fl_ceil_div(p.panels, p.splits) * FL_CHUNK_PIXELS * p.uk->nr;
-    p.scratch_bytes = ((x_size + dy_size) * (ptrdiff_t)sizeof(fl_real) + 127) / 64 * 64;
+    ptrdiff_t runs_bytes = p.chunk_images * p.chunk_rows * p.uk->mr * (ptrdiff_t)sizeof(void *);
+    p.scratch_bytes = (runs_bytes + (x_size + dy_size) * (ptrdiff_t)sizeof(fl_real) + 127) / 64 * 64;
     return p;
 }
 

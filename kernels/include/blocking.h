@@ -12,7 +12,7 @@ enum {
     FL_IN_PLACE_BELOW = 48,     /* pixels below which weights are read as they stand, not packed */
     /* weight gradient */
     FL_CHUNK_PIXELS = 256,      /* output pixels of a chunk: packed x and dy stay in L2 */
-    FL_CHANNEL_BLOCK = 256,     /* channels of x packed at once */
+    FL_X_BYTES = 256 << 10,     /* of x packed at once */
     FL_SLICES = 8,              /* partial gradients at most */
     FL_SLICES_BYTES = 8 << 20,  /* of all partial gradients together */
     FL_MAX_COLUMNS = 512,       /* columns of dy packed by one task */
