@@ -40,7 +40,7 @@ static int f4_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
     return !precise && transforms_pay(c) && tiles(c, pass, 4) >= 24;
 }
 static int f2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
-    return transforms_pay(c) && tiles(c, pass, 2) >= 24 && (precise || tiles(c, pass, 4) < 24);
+    return transforms_pay(c) && tiles(c, pass, 2) >= 16 && (precise || tiles(c, pass, 4) < 24);
 }
 
 /* The first row that accepts a problem and pays for it is taken. */

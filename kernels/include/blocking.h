@@ -9,7 +9,7 @@ enum {
     FL_PACKED_BYTES = 8 << 20,  /* of weights packed at once */
     FL_TABLE_ENTRIES = 1 << 16, /* pointers of a block's table at most, where the tile allows it */
     FL_MERGE_BELOW = 8,         /* channels below which the taps of a kernel row are read as one run */
-    FL_IN_PLACE_BELOW = 48,     /* pixels below which weights are read as they stand, not packed */
+    FL_IN_PLACE_BELOW = 64,     /* pixels below which weights are read as they stand, not packed */
     /* weight gradient */
     FL_CHUNK_PIXELS = 256,      /* output pixels of a chunk: packed x and dy stay in L2 */
     FL_X_BYTES = 256 << 10,     /* of x packed at once */
