@@ -3,12 +3,13 @@
 Blocks run from top to bottom in one namespace, in a directory of the page's own. What a block is for stands in its
 first line, where readers see it as well:
 
-    # distance.py          the block is the file of that name, which later blocks import
+    # distance.py          the block, in whatever language, is the file of that name
     # PyTorch, # Keras …   another library's code (`LIBRARIES`): compiled, and run where the library is installed
     anything else          Python that goes on where the block before ended
 
 An ```output block after a block is what that one prints, "..." standing for what varies. An ```sh block with such an
-output is run as well, in the same directory; lines of other ```sh blocks are left alone.
+output is run as well, in the same directory; lines of other ```sh blocks are left alone. Where one needs a module
+that is not installed, the page ends with status `INCOMPLETE` and says which.
 
     python tests/pages.py README.md
 """
@@ -33,6 +34,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 LIBRARIES = {"PyTorch": "torch", "Keras": "keras"}  # first line of a block -> the module that it needs
+INCOMPLETE = 75  # exit status
 INTERPRETER = re.compile(r"(\S*/)?python3?")
 _FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 
@@ -79,6 +81,10 @@ def commands(block: Block) -> list[list[str]]:
     return found
 
 
+class NotInstalledError(Exception):
+    """A page needs what is not there to go on."""
+
+
 class Page:
     """Runs the blocks of one page in the current directory."""
 
@@ -91,7 +97,9 @@ class Page:
 
     def run(self) -> None:
         for block, shown in with_output(blocks_of(self.path.read_text(encoding="utf-8"))):
-            if block.language == "python":
+            if re.fullmatch(r"[\w./-]+\.\w+", block.mark) and block.language != "sh":
+                self._write(block)
+            elif block.language == "python":
                 self._compare(block, shown, self._python(block))
             elif block.language == "sh" and shown is not None:
                 self._compare(block, shown, self._shell(block))
@@ -99,9 +107,6 @@ class Page:
     def _python(self, block: Block) -> str | None:
         """What the block prints; None if it is not to run here."""
         code = compile("\n" * (block.line - 1) + block.text, str(self.path), "exec")
-        if re.fullmatch(r"[\w/]+\.py", block.mark):
-            self._write(block)
-            return None
         namespace = self.module.__dict__
         for library, name in LIBRARIES.items():
             if block.mark.startswith(library):
@@ -129,12 +134,20 @@ class Page:
         """What the commands of a block print. `python` is the interpreter that runs this."""
         printed = ""
         for words in commands(block):
-            command = [sys.executable, *words[1:]] if INTERPRETER.fullmatch(words[0]) else words
+            command = self._command(block, words)
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise AssertionError(f"{self.path}:{block.line}: {shlex.join(words)} failed:\n{done.stderr}")
             printed += done.stdout
+        importlib.invalidate_caches()  # a command may have made modules
         return printed
+
+    def _command(self, block: Block, words: list[str]) -> list[str]:
+        if not INTERPRETER.fullmatch(words[0]):
+            return words
+        if words[1] == "-m" and importlib.util.find_spec(words[2].partition(".")[0]) is None:
+            raise NotInstalledError(f"{words[2]} is not installed, which line {block.line} of {self.path.name} needs")
+        return [sys.executable, *words[1:]]
 
     def _compare(self, block: Block, shown: str | None, printed: str | None) -> None:
         if printed is None or same_text(shown or "", printed):
@@ -161,5 +174,10 @@ if __name__ == "__main__":
         os.chdir(directory)
         sys.path[0] = directory
         sys.dont_write_bytecode = True  # a file may be written twice within one second
-        Page(page).run()
-        os.chdir(page.parent)
+        try:
+            Page(page).run()
+        except NotInstalledError as reason:
+            print(reason)
+            sys.exit(INCOMPLETE)
+        finally:
+            os.chdir(page.parent)
