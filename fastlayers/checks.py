@@ -48,7 +48,14 @@ def float_array(who: str, what: str, value: object, dtype: np.dtype[Any] | None 
     if found == dtype or (dtype is None and found in (F32, F64)):
         return array
     expected = "float32 or float64" if dtype is None else str(dtype)
-    raise TypeError(f"{who} expects {what} of dtype {expected}, got {array.dtype}")
+    advice = "" if dtype is None else _conversion(what, found, dtype)
+    raise TypeError(f"{who} expects {what} of dtype {expected}, got {array.dtype}{advice}")
+
+
+def _conversion(what: str, found: np.dtype[Any], dtype: np.dtype[Any]) -> str:
+    """How an array of real numbers gets the layer's dtype."""
+    other = f', or give the layer dtype="{found}"' if found in (F32, F64) else ""
+    return f': convert it with {what}.astype("{dtype}"){other}' if found.kind in "fiub" else ""
 
 
 def same_floats(who: str, names: tuple[str, ...], *arrays: Any) -> tuple[Array, ...]:

@@ -19,7 +19,7 @@ from fastlayers.protocol import Shape, building, builds, checked_build, enforce
 from fastlayers.random_stream import RandomStream
 from fastlayers.registry import Configurable, accepts
 from fastlayers.settings import debugging
-from fastlayers.shapes import check_bool, checked_size
+from fastlayers.shapes import check_bool, checked_size, checked_sizes
 
 __all__ = ["Layer", "Parameter"]
 
@@ -199,7 +199,7 @@ class Layer(Configurable):
             raise RuntimeError(f"{self.name}: add_weight({name!r}, …) belongs in build(self, input_shape)")
         if name in self._weights:
             raise ValueError(f"{self.name} has a weight {name!r} already")
-        sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+        sizes = checked_sizes(f"{self.name}: add_weight({name!r}, …)", shape)
         checked_size(self.name, sizes, self._dtype.itemsize)
         value = initializers.draw(self.name, initializer, sizes, self._dtype, self._random())
         parameter = Parameter(name, value, trainable)
@@ -317,7 +317,8 @@ class Layer(Configurable):
 
     def __getattr__(self, attribute: str) -> Any:
         own = vars(self)
-        if attribute.startswith("__") or own.get("built", True) or type(self).build is Layer.build:
+        known = own.get("built", True) or type(self).build is Layer.build or building(self)  # all that there will be
+        if known or attribute.startswith("__"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {attribute!r}")
         raise AttributeError(f"{self.name} is not built yet and has no {attribute!r}: {_HOW_TO_BUILD}")
 

@@ -37,6 +37,9 @@ class Loss(Configurable):
         self.reduction = reduction
 
     def __call__(self, y_pred: Array, y_true: ArrayLike) -> tuple[float, Array]:
+        if isinstance(y_pred, np.ndarray) and y_pred.dtype.kind in "iub":  # as it is with labels first
+            expected = "y_pred, its first argument, of dtype float32 or float64"
+            raise TypeError(f"{self.name} expects {expected}, got {y_pred.dtype}")
         value, gradient = self.mean(y_pred, y_true)
         if self.reduction == "sum":
             positions = math.prod(gradient.shape[:-1]) if gradient.ndim > 1 else gradient.size

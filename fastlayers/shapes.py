@@ -199,6 +199,15 @@ def check_groups(who: str, channels: int, filters: int, groups: object) -> int:
     return number
 
 
+def checked_sizes(who: str, shape: Any) -> tuple[int, ...]:
+    """A shape as a tuple, from an int too; TypeError for all but ints >= 0."""
+    given = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    sizes = tuple(size for size in map(_integer, given) if size is not None and size >= 0)
+    if len(sizes) < len(given):
+        raise TypeError(f"{who} expects shape to be a tuple of ints >= 0, got {shape!r}")
+    return sizes
+
+
 def checked_size(who: str, shape: Sequence[int], itemsize: int) -> int:
     """Bytes of an array: the product of `shape` and `itemsize`. ValueError if they can't be addressed.
 

@@ -155,7 +155,7 @@ def test_predictions_and_targets_have_one_shape(loss: Any) -> None:
         loss(np.ones((3, 1)), np.ones(3))
     with pytest.raises(TypeError, match="targets to be numbers"):
         loss(np.ones((3, 1)), np.full((3, 1), "a"))
-    with pytest.raises(TypeError, match="y of dtype float32 or float64, got int64"):
+    with pytest.raises(TypeError, match="its first argument, of dtype float32 or float64, got int64"):
         loss(np.ones((3, 1), int), np.ones((3, 1)))
 
 
@@ -176,6 +176,13 @@ def test_predictions_and_targets_have_one_shape(loss: Any) -> None:
 def test_bad_arguments_of_losses(make: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+@pytest.mark.parametrize("y_pred", [np.arange(3), np.array([True, False, True])])
+def test_labels_in_the_place_of_predictions_are_refused(y_pred: np.ndarray) -> None:
+    message = "expects y_pred, its first argument, of dtype float32 or float64, got (int64|bool)"
+    with pytest.raises(TypeError, match=message):
+        losses.SparseCategoricalCrossentropy()(y_pred, np.full((3, 3), 1 / 3))
 
 
 def test_an_empty_batch_costs_nothing() -> None:
