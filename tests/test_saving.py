@@ -467,6 +467,21 @@ class TestUnknownClasses:
         finally:
             del registry._classes["their.Dense"]
 
+    def test_a_class_of_another_name_is_mentioned_when_its_layers_are_called_by_it(self, tmp_path: Path) -> None:
+        path = self.saved(tmp_path, "m = fl.Sequential([Theirs(2)], input_shape=(3,))")
+
+        class Renamed(fl.Dense, registered_name="their.Dense"):
+            pass
+
+        try:
+            with pytest.raises(
+                FileFormatError, match=r"(?s)missing: 'theirs'\n.*'renamed'\n.*note: 'their.Dense' was the"
+            ):
+                load(path)
+        finally:
+            del registry._classes["their.Dense"]
+            del Renamed
+
     def test_a_class_is_never_imported(self, tmp_path: Path) -> None:
         path = self.saved(tmp_path, "m = Theirs(2)\nm.build((3,))")
         sys.path.insert(0, str(tmp_path))

@@ -80,7 +80,7 @@ def _read(file: BufferedReader | BufferedRandom) -> Layer:
     try:
         with initializers.instead(_Room(content.elements)):
             model: Layer = maker.layers()[document["model"]]
-            restore_states(model, document["states"])
+            _restore_states(model, document["states"], maker)
         adopt_dtypes(model, {name: entry.dtype for name, entry in content.entries.items()})
         restore_frozen(model, document["frozen"])
         parameters = model.named_parameters()
@@ -94,6 +94,14 @@ def _read(file: BufferedReader | BufferedRandom) -> Layer:
         raise FileFormatError("its weights do not fit its model:\n  " + "\n  ".join(report.lines) + maker.moved())
     content.read({name: parameter.value for name, parameter in parameters.items()})
     return model
+
+
+def _restore_states(model: Layer, states: dict[str, Any], maker: Maker) -> None:
+    """`restore_states`; its error says, too, which classes are other ones now, for theirs are the default names."""
+    try:
+        restore_states(model, states)
+    except FileFormatError as error:
+        raise FileFormatError(f"{error}{maker.moved()}") from error
 
 
 class _Room:
