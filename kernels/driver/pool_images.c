@@ -6,6 +6,7 @@ enum {
     MIN_TASKS = 32,    /* enough for any team to share evenly */
     MIN_CHANNELS = 64, /* of a task, where rows are so few that channels are shared out */
     MIN_PIXELS = 8,    /* of a task, where they are so few that rows are cut into strips */
+    NEAR_BYTES = 1 << 20, /* of sources and results that are taken to be in L2 */
 };
 
 /* Tasks are image x unit x group of strips x part of the channels. */
@@ -20,7 +21,9 @@ static fl_pool_view part_of_image(const sharing *s, ptrdiff_t image, ptrdiff_t p
     const ptrdiff_t channel = part * s->part_channels;
     const ptrdiff_t source = image * g->y.sources * g->x.sources * g->channels + channel;
     const ptrdiff_t result = image * g->y.results * g->x.results * g->channels + channel;
-    return (fl_pool_view){.source = g->source + source, .result = g->result + result, .pitch = g->channels,
+    const ptrdiff_t pixels = g->y.sources * g->x.sources + g->y.results * g->x.results;
+    return (fl_pool_view){.far = g->images * pixels * g->channels > NEAR_BYTES / (ptrdiff_t)sizeof(fl_real),
+                          .source = g->source + source, .result = g->result + result, .pitch = g->channels,
                           .argmax = g->argmax ? g->argmax + (g->argmax_of_sources ? source : result) * g->argmax_bytes : NULL,
                           .channels = FL_MIN(s->part_channels, g->channels - channel)};
 }

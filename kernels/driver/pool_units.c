@@ -10,6 +10,18 @@ static void clear(const fl_pool_view *view, fl_real *result, ptrdiff_t step, ptr
     for (ptrdiff_t pixel = 0; pixel < pixels; pixel++) memset(result + pixel * step, 0, (size_t)view->channels * sizeof *result);
 }
 
+/* Sources that the next row of results (or the next image) adds. */
+static void fetch_ahead(const fl_pool_gathering *g, const fl_pool_view *view, fl_pool_run *run) {
+    const ptrdiff_t row = g->x.sources * view->pitch;
+    if (g->y.sources == 1) return; /* the results alone are far, and one after another */
+    run->ahead = (run->rows - 1) * run->row_stride + row;
+    run->ahead_rows = g->y.period == 1 ? g->y.advance : 1;
+    run->ahead_row_stride = row;
+    run->ahead_cols = FL_MAX(1, g->x.advance);
+    run->ahead_col_stride = view->pitch;
+    run->result_ahead = g->x.results * view->pitch;
+}
+
 static void gather_strip(const fl_pool_gathering *g, const fl_pool_view *view, ptrdiff_t row, const fl_pool_strip *strip) {
     const fl_pool_span *y = &g->y.spans[row], *x = &strip->span;
     const ptrdiff_t pitch = view->pitch;
@@ -28,6 +40,7 @@ static void gather_strip(const fl_pool_gathering *g, const fl_pool_view *view, p
                        .divisor = y->divisor * x->divisor,
                        .row_divisors = g->y.window_divisors + y->first, .row_divisor_step = g->y.source_step,
                        .col_divisors = g->x.window_divisors + x->first, .col_divisor_step = g->x.source_step};
+    if (view->far) fetch_ahead(g, view, &run);
     if (run.source_step == run.channels && run.result_step == run.channels) { /* one pixel of many channels */
         run.channels *= run.pixels;
         run.pixels = 1;

@@ -29,6 +29,7 @@ typedef struct {
     char *argmax;
     ptrdiff_t first_source, first_result; /* the rows that source and result begin with */
     ptrdiff_t pitch, channels;            /* elements from pixel to pixel, and how many of them are meant */
+    int far;                              /* not in cache yet: fetch ahead */
 } fl_pool_view;
 
 /* The rows of results in units: single rows or, backward where `tile_rows` x `tile_cols` whole windows lie side by side,

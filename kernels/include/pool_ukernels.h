@@ -18,6 +18,9 @@ typedef struct {
     fl_real divisor;                       /* of an average */
     const fl_real *row_divisors, *col_divisors; /* where the sources have divisors of their own: source (i, j) has */
     ptrdiff_t row_divisor_step, col_divisor_step; /* row_divisors[i * row_divisor_step] * col_divisors[j * ...] */
+    /* What the next row of results will touch first, for each pixel: ahead_rows x ahead_cols sources from source + ahead on,
+     * and result + result_ahead.  Fetched while this row is computed; no rows of sources where all is in cache anyway. */
+    ptrdiff_t ahead, ahead_rows, ahead_row_stride, ahead_cols, ahead_col_stride, result_ahead;
 } fl_pool_run;
 
 /* `argmax` stands beside the results of a maximum, and beside the sources of its backward; others ignore it. */

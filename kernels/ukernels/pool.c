@@ -105,6 +105,16 @@ FL_INLINE void average_spread_block(const fl_pool_run *run, const fl_real *dy, c
     }
 }
 
+/* Columns and rows lie too far apart for prefetchers in hardware. */
+FL_INLINE void fetch(const fl_pool_run *run, const fl_real *source, const fl_real *result, int vectors) {
+    for (ptrdiff_t i = 0; i < run->ahead_rows; i++)
+        for (ptrdiff_t j = 0; j < run->ahead_cols; j++)
+            for (int v = 0; v < vectors; v++)
+                __builtin_prefetch(source + run->ahead + i * run->ahead_row_stride + j * run->ahead_col_stride + v * VL, 0, 2);
+    if (run->ahead_rows)
+        for (int v = 0; v < vectors; v++) __builtin_prefetch(result + run->result_ahead + v * VL, 1, 2);
+}
+
 enum side { SOURCE, RESULT }; /* where argmax stands */
 
 /* All pixels and channels of a run.  The last vector of a pixel ends with its last channel, overlapping the one before. */
@@ -113,10 +123,13 @@ FL_INLINE void walk(gather_block *block, fl_pool_run run, const fl_real *source,
     const ptrdiff_t channels = run.channels, argmax_step = bytes * (side == SOURCE ? run.source_step : run.result_step);
     for (ptrdiff_t pixel = 0; pixel < run.pixels; pixel++) {
         ptrdiff_t c = 0;
-        for (; c + BLOCK * VL <= channels; c += BLOCK * VL)
+        for (; c + BLOCK * VL <= channels; c += BLOCK * VL) {
+            fetch(&run, source + c, result + c, BLOCK);
             block(&run, source + c, argmax + c * bytes, result + c, bytes, BLOCK, VL);
+        }
         for (; c < channels; c += VL) {
             const ptrdiff_t at = FL_MIN(c, channels - VL);
+            fetch(&run, source + at, result + at, 1);
             block(&run, source + at, argmax + at * bytes, result + at, bytes, 1, VL);
         }
         source += run.source_step;
