@@ -56,9 +56,23 @@ typedef fl_uint vuint __attribute__((vector_size(FL_VECTOR_BYTES)));
 FL_INLINE vreal vabs(vreal x) { return (vreal)((vuint)x & ~FL_SIGN_BIT); }
 FL_INLINE vreal vcopysign(vreal x, vreal sign) { return (vreal)(((vuint)x & ~FL_SIGN_BIT) | ((vuint)sign & FL_SIGN_BIT)); }
 
-/* b where either is NaN */
+/* b where either is NaN: so are x86's instructions, which gcc does not find */
+#if defined(FL_MASKED_AVX512) && defined(FL_DOUBLE)
+FL_INLINE vreal vmax(vreal a, vreal b) { return (vreal)_mm512_max_pd((__m512d)a, (__m512d)b); }
+FL_INLINE vreal vmin(vreal a, vreal b) { return (vreal)_mm512_min_pd((__m512d)a, (__m512d)b); }
+#elif defined(FL_MASKED_AVX512)
+FL_INLINE vreal vmax(vreal a, vreal b) { return (vreal)_mm512_max_ps((__m512)a, (__m512)b); }
+FL_INLINE vreal vmin(vreal a, vreal b) { return (vreal)_mm512_min_ps((__m512)a, (__m512)b); }
+#elif defined(FL_MASKED_AVX2) && defined(FL_DOUBLE)
+FL_INLINE vreal vmax(vreal a, vreal b) { return (vreal)_mm256_max_pd((__m256d)a, (__m256d)b); }
+FL_INLINE vreal vmin(vreal a, vreal b) { return (vreal)_mm256_min_pd((__m256d)a, (__m256d)b); }
+#elif defined(FL_MASKED_AVX2)
+FL_INLINE vreal vmax(vreal a, vreal b) { return (vreal)_mm256_max_ps((__m256)a, (__m256)b); }
+FL_INLINE vreal vmin(vreal a, vreal b) { return (vreal)_mm256_min_ps((__m256)a, (__m256)b); }
+#else
 FL_INLINE vreal vmax(vreal a, vreal b) { return vselect((vint)(a > b), a, b); }
 FL_INLINE vreal vmin(vreal a, vreal b) { return vselect((vint)(a < b), a, b); }
+#endif
 FL_INLINE vreal vat_least(vreal x, fl_real bound) { return vmax(vsplat(bound), x); }
 FL_INLINE vreal vat_most(vreal x, fl_real bound) { return vmin(vsplat(bound), x); }
 

@@ -33,7 +33,7 @@ FL_INLINE vreal sigmoid_backward(vreal dy, vreal y, fl_real alpha) { (void)alpha
 FL_INLINE vreal hyperbolic_tangent(vreal x, fl_real alpha) { (void)alpha; return vtanh(x); }
 FL_INLINE vreal hyperbolic_tangent_backward(vreal dy, vreal y, fl_real alpha) { (void)alpha; return dy * ((1 - y) * (1 + y)); }
 
-FL_INLINE vreal positive_part(vreal x) { return vzero_where((vint)(x < 0), x); }
+FL_INLINE vreal positive_part(vreal x) { return vmax(vsplat(0), x); }
 
 FL_INLINE vreal softplus(vreal x, fl_real alpha) { /* max(x, 0) + log(1 + exp(-|x|)) */
     (void)alpha;
