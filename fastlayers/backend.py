@@ -27,6 +27,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     ),
     "optimizer": ("sgd_update", "adam_update"),
     "dropout": ("dropout",),
+    "merge": ("add", "multiply"),
 }
 
 FAMILY = {name: family for family, names in FAMILIES.items() for name in names}

@@ -13,7 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
-from fastlayers.cases import activation, conv, dense, dropout, loss, optimizer, pool
+from fastlayers.cases import activation, conv, dense, dropout, loss, merge, optimizer, pool
 from fastlayers.cases.layouts import LAYOUTS, lay_out
 from fastlayers.cases.table import Arguments, Data, OpCases, Rng
 
@@ -27,6 +27,7 @@ TABLE: dict[str, OpCases] = {
     **loss.TABLE,
     **optimizer.TABLE,
     **dropout.TABLE,
+    **merge.TABLE,
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from fastlayers.checks import Array
 from fastlayers.layer import Layer
 from fastlayers.ops.geometry import expect_shape
+from fastlayers.ops.merge import add, multiply
 from fastlayers.protocol import Shape
 
 Arrays = tuple[Array, ...]
@@ -73,7 +73,7 @@ class Add(_Merging):
     """
 
     def infer(self, x: Arrays) -> Array:
-        return _total(np.add, self._arrays(x))
+        return reduce(_sum, self._arrays(x))
 
     def _gradients(self, dy: Array, n: int) -> Arrays:
         return (dy,) * n
@@ -96,7 +96,7 @@ class Average(_Merging):
     """y = (x₁ + … + x_n) / n      each x (N, …) -> y (N, …)"""
 
     def infer(self, x: Arrays) -> Array:
-        y = _total(np.add, self._arrays(x))
+        y = reduce(_sum, self._arrays(x))
         y /= len(x)
         return y
 
@@ -108,7 +108,7 @@ class Multiply(_Merging):
     """y = x₁ · x₂ · …      each x (N, …) -> y (N, …)"""
 
     def infer(self, x: Arrays) -> Array:
-        return _total(np.multiply, self._arrays(x))
+        return reduce(_product, self._arrays(x))
 
     def forward(self, x: Arrays, training: bool = False) -> tuple[Array, Arrays]:
         return self.infer(x), x
@@ -117,7 +117,7 @@ class Multiply(_Merging):
         shape = np.broadcast_shapes(*(part.shape for part in cache))
         expect_shape(self.name, "dy", dy, shape)
         return tuple(
-            summed_to(part.shape, reduce(np.multiply, cache[:index] + cache[index + 1 :], dy))
+            summed_to(part.shape, reduce(_product, cache[:index] + cache[index + 1 :], dy))
             for index, part in enumerate(cache)
         )
 
@@ -177,10 +177,11 @@ def summed_to(shape: Shape, dx: Array) -> Array:
     return dx.sum(axis=repeated, keepdims=True) if repeated else dx
 
 
-def _total(merge: Callable[..., Array], x: Arrays) -> Array:
-    """x₁ ∘ x₂ ∘ …, from the left, in one new array once it has the shape of the result."""
-    y = merge(x[0], x[1])
-    for part in x[2:]:
-        same = y.shape == np.broadcast_shapes(y.shape, part.shape)
-        y = merge(y, part, out=y) if same else merge(y, part)
-    return y
+def _sum(a: Array, b: Array) -> Array:
+    """a + b, through the op where nothing is repeated"""
+    return add(a, b) if a.shape == b.shape else a + b
+
+
+def _product(a: Array, b: Array) -> Array:
+    """a · b, through the op where nothing is repeated"""
+    return multiply(a, b) if a.shape == b.shape else a * b

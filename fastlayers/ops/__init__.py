@@ -36,6 +36,7 @@ from fastlayers.ops.loss import (
     mean_squared_error,
     sparse_categorical_crossentropy,
 )
+from fastlayers.ops.merge import add, multiply
 from fastlayers.ops.optimizer import adam_update, sgd_update
 from fastlayers.ops.pool import (
     average_pool2d,
@@ -49,6 +50,7 @@ __all__ = [
     "activation",
     "activation_backward",
     "adam_update",
+    "add",
     "algorithm_names",
     "average_pool2d",
     "average_pool2d_backward",
@@ -70,6 +72,7 @@ __all__ = [
     "max_pool2d_backward",
     "max_pool2d_with_argmax",
     "mean_squared_error",
+    "multiply",
     "relu",
     "sgd_update",
     "sigmoid",
