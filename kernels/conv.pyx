@@ -80,11 +80,11 @@ ALGORITHMS = algorithm_names()
 
 
 def algorithm(window, Py_ssize_t batch, Py_ssize_t channels, Py_ssize_t filters, Py_ssize_t groups, bint double_precision,
-              str which, str wish):
+              str which, str wish, int isa=0):
     """Name of the algorithm that a pass ("forward", "backward_input", "backward_weight") of this problem takes."""
     cdef fl_conv conv
     conv.window, conv.groups, conv.batch, conv.channels, conv.filters = window_of(window), groups, batch, channels, filters
-    conv.isa = conv.threads = 0
+    conv.isa, conv.threads = isa, 0
     number = ("forward", "backward_input", "backward_weight").index(which)
     choose(&conv, cnp.NPY_DOUBLE if double_precision else cnp.NPY_FLOAT, <fl_conv_pass> <int> number, wish)
     return ALGORITHMS[conv.algorithm]

@@ -28,6 +28,14 @@ def test_the_algorithm_follows_the_problem() -> None:
     assert set(fl.Conv2D(64, 3).algorithm(LARGE)) == {"forward", "backward_input", "backward_weight"}
 
 
+@pytest.mark.parametrize("isa", fl.settings.available_isas())
+def test_groups_share_vectors_where_lanes_can_be_permuted(isa: str) -> None:
+    with fl.use(isa=isa):
+        assert chosen(fl.Conv2D(64, 3, groups=16)) == ("grouped" if isa.startswith("avx") else "direct")
+        assert chosen(fl.Conv2D(64, 3, groups=2)) == "direct", "groups of 32 fill vectors"
+        assert chosen(fl.Conv2D(128, 3, groups=16)) == "direct", "more filters than channels"
+
+
 def test_high_precision_avoids_the_large_tiles() -> None:
     with fl.use(precision="high"):
         assert chosen(fl.Conv2D(64, 3, padding="same")) == "winograd_f2"

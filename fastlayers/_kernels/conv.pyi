@@ -14,4 +14,5 @@ def algorithm(
     double_precision: bool,
     which: str,
     wish: str,
+    isa: int = 0,
 ) -> str: ...

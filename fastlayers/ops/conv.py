@@ -133,7 +133,9 @@ def chosen_algorithms(
     wish = asked_for(algorithm)
     passes = ("forward", "backward_input", "backward_weight")
     return {
-        which: kernels.algorithm(window, batch, channels, filters, groups, dtype == "float64", which, wish)
+        which: kernels.algorithm(
+            window, batch, channels, filters, groups, dtype == "float64", which, wish, current().isa
+        )
         for which in passes
     }
 

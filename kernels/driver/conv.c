@@ -21,6 +21,12 @@ static int one_channel_a_group(const fl_conv *c) {
     return c->groups > 1 && c->groups == c->channels && c->groups == c->filters;
 }
 
+/* Several groups, as many channels in as out, side by side in a vector; one that fills it fills the register tile too. */
+static int few_channels_a_group(const fl_conv *c) {
+    const ptrdiff_t k = c->channels / c->groups, largest = FL(depthwise_largest_group)(c->isa);
+    return c->groups > 1 && k > 1 && k <= largest && largest % k == 0 && c->filters == c->channels;
+}
+
 static int three_by_three(const fl_conv *c) {
     const fl_window *w = &c->window;
     return w->kh == 3 && w->kw == 3 && w->sh == 1 && w->sw == 1 && w->dh == 1 && w->dw == 1 && c->groups == 1;
@@ -46,6 +52,8 @@ static int f2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
 /* The first row that accepts a problem and pays for it is taken. */
 static const algorithm algorithms[] = {
     {"depthwise", one_channel_a_group, always, FL(depthwise_forward), FL(depthwise_backward_input),
+     FL(depthwise_backward_weight)},
+    {"grouped", few_channels_a_group, always, FL(depthwise_forward), FL(depthwise_backward_input),
      FL(depthwise_backward_weight)},
     {"winograd_f4", three_by_three, f4_pays, FL(winograd_f4_forward), FL(winograd_f4_backward_input),
      FL(winograd_f4_backward_weight)},

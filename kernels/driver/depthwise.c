@@ -1,4 +1,4 @@
-/* Depthwise convolution: groups == channels, one input and one output each.  Bound by memory, so nothing is packed or
+/* Depthwise convolution, and groups of few channels, as many in as out.  Bound by memory, so nothing is packed or
  * copied: a row of outputs at a time reads the image through lists of pointers to its pixels, and rows of zeros stand
  * for the padding.
  *
@@ -26,6 +26,8 @@ static const fl_depthwise_ukernels *const ukernels[] = {FL_ISA_ROWS(depthwise)};
 typedef struct {
     const fl_gather *g;
     const fl_depthwise_ukernels *uk;
+    const fl_real *w;           /* input k of its group and all outputs, for tap t: w + t * w_tap + k * w_k */
+    ptrdiff_t w_tap, w_k;
     ptrdiff_t rows;             /* of the grid that has most: the outputs of all grids */
     ptrdiff_t taps_y, taps;     /* at most, of any grid */
     ptrdiff_t first_col, cols;  /* of the image, padding included, that the taps of any output see */
@@ -91,7 +93,7 @@ static fl_depthwise_window window_over(const plan *p, const lists *l, const fl_g
     }
     const ptrdiff_t units = fl_ceil_div(g->channels, UNIT), first = units * split / p->splits * UNIT;
     const ptrdiff_t end = FL_MIN(g->channels, units * (split + 1) / p->splits * UNIT);
-    return (fl_depthwise_window){.taps_y = grid->taps_y, .taps_x = grid->taps_x, .x_step = grid->x_step,
+    return (fl_depthwise_window){.taps_y = grid->taps_y, .taps_x = grid->taps_x, .group = g->k, .x_step = grid->x_step,
                                  .tap_step = grid->taps_x > 1 ? grid->tap_x[1] - grid->tap_x[0] : 1,
                                  .x = (const fl_real *const *const *)l->window, .first = first, .n = end - first};
 }
@@ -112,19 +114,19 @@ static double work(const fl_gather *g) { /* bytes that x and y have, or flops, w
     for (ptrdiff_t i = 0; i < g->grid_count; i++) {
         double of_grid = (double)fl_grid_pixels(g, &g->grids[i]) * (double)g->channels;
         pixels += of_grid;
-        flops += 2 * of_grid * (double)fl_grid_taps(&g->grids[i]);
+        flops += 2 * of_grid * (double)(fl_grid_taps(&g->grids[i]) * g->k);
     }
     return FL_MAX(flops, 8.0 * sizeof(fl_real) * pixels);
 }
 
 static plan make_plan(const fl_gather *g) {
-    plan p = {.g = g, .uk = ukernels[g->isa], .first_col = PTRDIFF_MAX};
+    plan p = {.g = g, .uk = ukernels[g->isa], .w = g->weights, .w_tap = g->w_tap, .w_k = g->w_k, .first_col = PTRDIFF_MAX};
     ptrdiff_t end = 0;
     for (ptrdiff_t i = 0; i < g->grid_count; i++) {
         const fl_grid *grid = &g->grids[i];
         p.rows = FL_MAX(p.rows, grid->rows);
         p.taps_y = FL_MAX(p.taps_y, grid->taps_y);
-        p.taps = FL_MAX(p.taps, fl_grid_taps(grid));
+        p.taps = FL_MAX(p.taps, fl_grid_taps(grid) * g->k);
         p.first_col = FL_MIN(p.first_col, grid->tap_x[0]);
         end = FL_MAX(end, (grid->cols + FL_DEPTHWISE_COLS) * grid->x_step + grid->tap_x[grid->taps_x - 1]);
     }
@@ -140,11 +142,38 @@ static plan make_plan(const fl_gather *g) {
 
 /* ---- forward and input gradient ---- */
 
+/* Number of the last tap's weights, plus 1. */
+static ptrdiff_t weight_taps(const fl_gather *g) {
+    ptrdiff_t taps = 0;
+    for (ptrdiff_t i = 0; i < g->grid_count; i++) {
+        const fl_grid *grid = &g->grids[i];
+        for (ptrdiff_t y = 0; y < grid->taps_y; y++)
+            for (ptrdiff_t x = 0; x < grid->taps_x; x++) taps = FL_MAX(taps, grid->weight_y[y] + grid->weight_x[x] + 1);
+    }
+    return taps;
+}
+
+/* The input gradient has the outputs of a group, for each of its inputs, in the wrong order. */
+static int reads_weights_in_place(const fl_gather *g) { return g->w_n == 1 || g->k == 1; }
+
+static void pack_weights(plan *p, fl_real *packed, ptrdiff_t taps) {
+    const fl_gather *g = p->g;
+    p->w = packed;
+    p->w_k = g->channels;
+    p->w_tap = g->k * g->channels;
+    for (ptrdiff_t tap = 0; tap < taps; tap++)
+        for (ptrdiff_t k = 0; k < g->k; k++)
+            for (ptrdiff_t c = 0; c < g->channels; c++)
+                *packed++ = g->weights[tap * g->w_tap + c / g->n * g->w_group + k * g->w_k + c % g->n * g->w_n];
+}
+
 static void run_row(const plan *p, const lists *l, const fl_grid *grid, ptrdiff_t image, ptrdiff_t r, ptrdiff_t split) {
     const fl_gather *g = p->g;
+    const fl_real **weights = l->weights;
     for (ptrdiff_t i = 0; i < grid->taps_y; i++)
         for (ptrdiff_t j = 0; j < grid->taps_x; j++)
-            l->weights[i * grid->taps_x + j] = g->weights + (grid->weight_y[i] + grid->weight_x[j]) * g->w_tap;
+            for (ptrdiff_t k = 0; k < g->k; k++)
+                *weights++ = p->w + (grid->weight_y[i] + grid->weight_x[j]) * p->w_tap + k * p->w_k;
     const fl_depthwise_row row = {.window = window_over(p, l, grid, image, r, split), .cols = grid->cols, .w = l->weights,
                                   .out = g->y + image * g->y_image + grid->out_offset + r * grid->out_row,
                                   .out_step = grid->out_col, .out_ahead = grid->out_row,
@@ -163,14 +192,18 @@ static void run_rows(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     }
 }
 
+ptrdiff_t FL(depthwise_largest_group)(int isa) { return ukernels[isa]->largest_group; }
+
 int FL(depthwise)(const fl_gather *g) {
     plan p = make_plan(g);
     const ptrdiff_t tasks = g->batch * p.rows * p.splits;
     if (tasks == 0) return FL_OK;
     int team = fl_team(g->threads, tasks, work(g));
-    const size_t bytes = (size_t)(team * p.scratch_bytes);
+    const ptrdiff_t packed_taps = reads_weights_in_place(g) ? 0 : weight_taps(g);
+    const size_t bytes = (size_t)(team * p.scratch_bytes) + (size_t)(packed_taps * g->k * g->channels) * sizeof(fl_real);
     p.scratch = fl_buffer_get(bytes);
     if (!p.scratch) return FL_ENOMEM;
+    if (packed_taps) pack_weights(&p, (fl_real *)(p.scratch + team * p.scratch_bytes), packed_taps);
     fl_parallel(team, tasks, run_rows, &p);
     fl_buffer_put(p.scratch, bytes);
     return FL_OK;
@@ -200,7 +233,7 @@ static void run_sums(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
 int FL(depthwise_sums)(const fl_gather *g, fl_real *dkernel, fl_real *dbias) {
     plan p = make_plan(g);
     p.slices = FL_MAX(1, FL_MIN(FL_SLICES, g->batch * p.rows));
-    p.weights = fl_grid_taps(g->grids) * g->channels;
+    p.weights = fl_grid_taps(g->grids) * g->k * g->channels;
     p.with_bias = dbias != NULL;
     const ptrdiff_t slice_size = p.weights + g->channels;
     int team = fl_team(g->threads, p.slices * p.splits, work(g));

@@ -16,4 +16,7 @@ fl_conv_backward_input FL(direct_backward_input), FL(depthwise_backward_input), 
 fl_conv_backward_weight FL(direct_backward_weight), FL(depthwise_backward_weight),
     FL(winograd_f4_backward_weight);
 
+/* Channels of a group, at most, that the depthwise functions take; a power of two, 1 for depthwise alone. */
+ptrdiff_t FL(depthwise_largest_group)(int isa);
+
 #endif

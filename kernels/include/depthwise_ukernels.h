@@ -1,4 +1,5 @@
-/* Depthwise convolution: channels side by side in the vector, one input and one output each.
+/* Depthwise convolution: channels side by side in the vector, one input and one output each; and convolution in groups of
+ * so few channels, as many in as out, that whole groups fit a vector.
  *
  * x[i] lists the pixels of the image row under tap row i, those outside of the image pointing to zeros. */
 #ifndef FL_DEPTHWISE_UKERNELS_H
@@ -10,6 +11,7 @@ enum { FL_DEPTHWISE_COLS = 7 }; /* output pixels side by side: 112, 56, 28, 14 a
 
 typedef struct {
     ptrdiff_t taps_y, taps_x;
+    ptrdiff_t group; /* channels of a group: 1, or a power of two up to `largest_group` */
     ptrdiff_t x_step, tap_step; /* output column p reads, under tap column j, pixel p * x_step + j * tap_step */
     const fl_real *const *const *x;
     ptrdiff_t first, n; /* channels first <= c < first + n */
@@ -22,7 +24,8 @@ typedef struct {
     ptrdiff_t rows, row_step, col_step;
 } fl_depthwise_ahead;
 
-/* out[p * out_step + c] = f( sum_ij x[i][p * x_step + j * tap_step][c] w[i * taps_x + j][c] + bias[c] ),  p < cols
+/* out[p * out_step + c] = f( sum_ijk x[i][p * x_step + j * tap_step][c - c % group + k] w[(i * taps_x + j) * group + k][c]
+ *                            + bias[c] ),   p < cols, k < group
  * Pixels are read as if cols were a multiple of FL_DEPTHWISE_COLS.  The next row will be written at out + out_ahead. */
 typedef struct {
     fl_depthwise_window window;
@@ -36,8 +39,8 @@ typedef struct {
     fl_real alpha;
 } fl_depthwise_row;
 
-/* dw[(i * taps_x + j) * step + c] += sum_p x[i][p * x_step + j * tap_step][c] dy[p * step + c],  p < cols,
- * and, unless db is NULL, db[c] += sum_p dy[p * step + c] */
+/* dw[((i * taps_x + j) * group + k) * step + c] += sum_p x[i][p * x_step + j * tap_step][c - c % group + k] dy[p * step + c],
+ * p < cols, k < group, and, unless db is NULL, db[c] += sum_p dy[p * step + c] */
 typedef struct {
     fl_depthwise_window window;
     ptrdiff_t cols, step;
@@ -47,6 +50,7 @@ typedef struct {
 } fl_depthwise_sum;
 
 typedef struct {
+    ptrdiff_t largest_group;
     void (*row)(const fl_depthwise_row *);
     void (*sum)(const fl_depthwise_sum *);
 } fl_depthwise_ukernels;

@@ -15,6 +15,19 @@ FL_INLINE void store(fl_real *p, vreal v, ptrdiff_t n) {
 }
 FL_INLINE void add_to(fl_real *p, vreal v, ptrdiff_t n) { store(p, load(p, n) + v, n); }
 
+/* Lanes `from` of the vector at p, or the vector as it is (from == NULL: known to the compiler). */
+FL_INLINE vreal load_lanes(const fl_real *p, ptrdiff_t n, const vint *from) {
+    const vreal v = load(p, n);
+    return from ? __builtin_shuffle(v, *from) : v;
+}
+
+/* The first lane of each lane's group. */
+FL_INLINE vint first_of_groups(ptrdiff_t group) {
+    vint lanes;
+    for (ptrdiff_t lane = 0; lane < VL; lane++) lanes[lane] = (fl_int)(lane - lane % group);
+    return lanes;
+}
+
 /* Fetch, into L2, the vector at c of `cols` pixels of the next row. */
 FL_INLINE void fetch(const fl_depthwise_ahead *ahead, ptrdiff_t col, ptrdiff_t cols, ptrdiff_t c) {
     if (!ahead->x) return;
@@ -27,12 +40,12 @@ FL_INLINE void fetch(const fl_depthwise_ahead *ahead, ptrdiff_t col, ptrdiff_t c
 /* ---- forward and input gradient ---- */
 
 /* sums[p] += the products of one tap row.  Taps are side by side, so each pixel is read once for all of them. */
-FL_INLINE void add_tap_row(const fl_real *const *x, const fl_real *const *w, ptrdiff_t c, ptrdiff_t n, const int cols,
-                           const int taps_x, const int x_step, vreal *sums) {
+FL_INLINE void add_tap_row(const fl_real *const *x, const vint *from, const fl_real *const *w, ptrdiff_t w_step, ptrdiff_t c,
+                           ptrdiff_t n, const int cols, const int taps_x, const int x_step, vreal *sums) {
     vreal taps[MAX_TAPS];
-    UNROLL for (int j = 0; j < taps_x; j++) taps[j] = load(w[j] + c, n);
+    UNROLL for (int j = 0; j < taps_x; j++) taps[j] = load(w[j * w_step] + c, n);
     UNROLL for (int column = 0; column < (cols - 1) * x_step + taps_x; column++) {
-        const vreal pixel = load(x[column] + c, n);
+        const vreal pixel = load_lanes(x[column] + c, n, from);
         UNROLL for (int p = 0; p < cols; p++) {
             const int j = column - p * x_step;
             if (j >= 0 && j < taps_x) sums[p] += taps[j] * pixel;
@@ -40,25 +53,29 @@ FL_INLINE void add_tap_row(const fl_real *const *x, const fl_real *const *w, ptr
     }
 }
 
-FL_INLINE void add_any_tap_row(const fl_depthwise_window *win, const fl_real *const *x, const fl_real *const *w, ptrdiff_t c,
-                               ptrdiff_t n, const int cols, vreal *sums) {
+FL_INLINE void add_any_tap_row(const fl_depthwise_window *win, const fl_real *const *x, const vint *from,
+                               const fl_real *const *w, ptrdiff_t c, ptrdiff_t n, const int cols, vreal *sums) {
     for (ptrdiff_t j = 0; j < win->taps_x; j++) {
-        const vreal tap = load(w[j] + c, n);
-        UNROLL for (int p = 0; p < cols; p++) sums[p] += tap * load(x[p * win->x_step + j * win->tap_step] + c, n);
+        const vreal tap = load(w[j * win->group] + c, n);
+        UNROLL for (int p = 0; p < cols; p++)
+            sums[p] += tap * load_lanes(x[p * win->x_step + j * win->tap_step] + c, n, from);
     }
 }
 
 /* Channels [c, c + n) of columns [col, col + cols), of which `wanted` are stored. */
 FL_INLINE void tile_channels(const fl_depthwise_row *r, ptrdiff_t col, ptrdiff_t wanted, ptrdiff_t c, ptrdiff_t n,
-                             const int cols, const int taps_x, const int x_step) {
+                             const int cols, const int taps_x, const int x_step, const int grouped) {
     const fl_depthwise_window *win = &r->window;
+    const vint firsts = grouped ? first_of_groups(win->group) : (vint){0};
     vreal sums[COLS] = {{0}};
     fetch(&r->ahead, col * win->x_step, wanted * win->x_step, c);
-    for (ptrdiff_t i = 0; i < win->taps_y; i++) {
-        const fl_real *const *x = win->x[i] + col * win->x_step, *const *w = r->w + i * win->taps_x;
-        if (taps_x) add_tap_row(x, w, c, n, cols, taps_x, x_step, sums);
-        else add_any_tap_row(win, x, w, c, n, cols, sums);
-    }
+    for (ptrdiff_t i = 0; i < win->taps_y; i++)
+        for (ptrdiff_t k = 0; k < (grouped ? win->group : 1); k++) {
+            const fl_real *const *x = win->x[i] + col * win->x_step, *const *w = r->w + i * win->taps_x * win->group + k;
+            const vint lanes = firsts + (fl_int)k;
+            if (taps_x) add_tap_row(x, grouped ? &lanes : NULL, w, win->group, c, n, cols, taps_x, x_step, sums);
+            else add_any_tap_row(win, x, grouped ? &lanes : NULL, w, c, n, cols, sums);
+        }
     const vreal bias = r->bias ? load(r->bias + c, n) : (vreal){0};
     UNROLL for (int p = 0; p < cols; p++) {
         vreal y = sums[p] + bias;
@@ -71,11 +88,11 @@ FL_INLINE void tile_channels(const fl_depthwise_row *r, ptrdiff_t col, ptrdiff_t
 }
 
 FL_INLINE void tile(const fl_depthwise_row *r, ptrdiff_t col, ptrdiff_t wanted, const int cols, const int taps_x,
-                    const int x_step) {
+                    const int x_step, const int grouped) {
     const ptrdiff_t first = r->window.first, end = first + r->window.n;
     ptrdiff_t c = first;
-    for (; c + VL <= end; c += VL) tile_channels(r, col, wanted, c, VL, cols, taps_x, x_step);
-    if (c < end) tile_channels(r, col, wanted, c, end - c, cols, taps_x, x_step);
+    for (; c + VL <= end; c += VL) tile_channels(r, col, wanted, c, VL, cols, taps_x, x_step, grouped);
+    if (c < end) tile_channels(r, col, wanted, c, end - c, cols, taps_x, x_step, grouped);
     if (r->activation > FL_RELU)
         for (ptrdiff_t p = col; p < col + wanted; p++) {
             fl_real *out = r->out + p * r->out_step + first;
@@ -84,31 +101,36 @@ FL_INLINE void tile(const fl_depthwise_row *r, ptrdiff_t col, ptrdiff_t wanted, 
 }
 
 /* taps_x == 0: a window that the compiler does not know. */
-FL_INLINE void tiles(const fl_depthwise_row *r, const int taps_x, const int x_step) {
+FL_INLINE void tiles(const fl_depthwise_row *r, const int taps_x, const int x_step, const int grouped) {
     ptrdiff_t col = 0, left;
-    for (; (left = r->cols - col) > FEW; col += COLS) tile(r, col, FL_MIN(COLS, left), COLS, taps_x, x_step);
-    if (left > 0) tile(r, col, left, FEW, taps_x, x_step);
+    for (; (left = r->cols - col) > FEW; col += COLS) tile(r, col, FL_MIN(COLS, left), COLS, taps_x, x_step, grouped);
+    if (left > 0) tile(r, col, left, FEW, taps_x, x_step, grouped);
 }
 
 static void row(const fl_depthwise_row *r) {
     const fl_depthwise_window *win = &r->window;
     const ptrdiff_t x_step = win->tap_step == 1 ? win->x_step : 0;
-    if (x_step == 1 && win->taps_x == 2) tiles(r, 2, 1);
-    else if (x_step == 1 && win->taps_x == 3) tiles(r, 3, 1);
-    else if (x_step == 1 && win->taps_x == 5) tiles(r, 5, 1);
-    else if (x_step == 2 && win->taps_x == 3) tiles(r, 3, 2);
-    else if (x_step == 2 && win->taps_x == 5) tiles(r, 5, 2);
-    else tiles(r, 0, 0);
+    if (win->group > 1) {
+        if (x_step == 1 && win->taps_x == 2) tiles(r, 2, 1, 1);
+        else if (x_step == 1 && win->taps_x == 3) tiles(r, 3, 1, 1);
+        else if (x_step == 2 && win->taps_x == 3) tiles(r, 3, 2, 1);
+        else tiles(r, 0, 0, 1);
+    } else if (x_step == 1 && win->taps_x == 2) tiles(r, 2, 1, 0);
+    else if (x_step == 1 && win->taps_x == 3) tiles(r, 3, 1, 0);
+    else if (x_step == 1 && win->taps_x == 5) tiles(r, 5, 1, 0);
+    else if (x_step == 2 && win->taps_x == 3) tiles(r, 3, 2, 0);
+    else if (x_step == 2 && win->taps_x == 5) tiles(r, 5, 2, 0);
+    else tiles(r, 0, 0, 0);
 }
 
 /* ---- weight gradient ---- */
 
 /* dw[j * step] += the products of one tap row with `cols` columns of dy. */
-FL_INLINE void sum_tap_row(const fl_real *const *x, const vreal *dy, ptrdiff_t c, ptrdiff_t n, const int cols,
+FL_INLINE void sum_tap_row(const fl_real *const *x, const vint *from, const vreal *dy, ptrdiff_t c, ptrdiff_t n, const int cols,
                            const int taps_x, const int x_step, fl_real *dw, ptrdiff_t step) {
     vreal sums[MAX_TAPS] = {{0}};
     UNROLL for (int column = 0; column < (cols - 1) * x_step + taps_x; column++) {
-        const vreal pixel = load(x[column] + c, n);
+        const vreal pixel = load_lanes(x[column] + c, n, from);
         UNROLL for (int j = 0; j < taps_x; j++)
             if (column >= j && (column - j) % x_step == 0 && (column - j) / x_step < cols)
                 sums[j] += pixel * dy[(column - j) / x_step];
@@ -116,18 +138,20 @@ FL_INLINE void sum_tap_row(const fl_real *const *x, const vreal *dy, ptrdiff_t c
     UNROLL for (int j = 0; j < taps_x; j++) add_to(dw + j * step, sums[j], n);
 }
 
-FL_INLINE void sum_any_tap_row(const fl_depthwise_window *win, const fl_real *const *x, const vreal *dy, ptrdiff_t c,
-                               ptrdiff_t n, const int cols, fl_real *dw, ptrdiff_t step) {
+FL_INLINE void sum_any_tap_row(const fl_depthwise_window *win, const fl_real *const *x, const vint *from, const vreal *dy,
+                               ptrdiff_t c, ptrdiff_t n, const int cols, fl_real *dw, ptrdiff_t step) {
     for (ptrdiff_t j = 0; j < win->taps_x; j++) {
         vreal sum = {0};
-        UNROLL for (int p = 0; p < cols; p++) sum += dy[p] * load(x[p * win->x_step + j * win->tap_step] + c, n);
+        UNROLL for (int p = 0; p < cols; p++)
+            sum += dy[p] * load_lanes(x[p * win->x_step + j * win->tap_step] + c, n, from);
         add_to(dw + j * step, sum, n);
     }
 }
 
 FL_INLINE void sum_channels(const fl_depthwise_sum *s, ptrdiff_t col, ptrdiff_t c, ptrdiff_t n, const int cols,
-                            const int taps_x, const int x_step) {
+                            const int taps_x, const int x_step, const int grouped) {
     const fl_depthwise_window *win = &s->window;
+    const vint firsts = grouped ? first_of_groups(win->group) : (vint){0};
     const fl_real *from = s->dy + col * s->step + c;
     vreal dy[COLS], db = {0};
     fetch(&s->ahead, col * win->x_step, cols * win->x_step, c);
@@ -136,34 +160,45 @@ FL_INLINE void sum_channels(const fl_depthwise_sum *s, ptrdiff_t col, ptrdiff_t 
         __builtin_prefetch(from + (s->cols + p) * s->step, 0, 2);
     }
     if (s->db) add_to(s->db + c, db, n);
-    for (ptrdiff_t i = 0; i < win->taps_y; i++) {
-        const fl_real *const *x = win->x[i] + col * win->x_step;
-        fl_real *dw = s->dw + i * win->taps_x * s->step + c;
-        if (taps_x) sum_tap_row(x, dy, c, n, cols, taps_x, x_step, dw, s->step);
-        else sum_any_tap_row(win, x, dy, c, n, cols, dw, s->step);
-    }
+    for (ptrdiff_t i = 0; i < win->taps_y; i++)
+        for (ptrdiff_t k = 0; k < (grouped ? win->group : 1); k++) {
+            const fl_real *const *x = win->x[i] + col * win->x_step;
+            const ptrdiff_t step = win->group * s->step;
+            const vint lanes = firsts + (fl_int)k;
+            fl_real *dw = s->dw + i * win->taps_x * step + k * s->step + c;
+            if (taps_x) sum_tap_row(x, grouped ? &lanes : NULL, dy, c, n, cols, taps_x, x_step, dw, step);
+            else sum_any_tap_row(win, x, grouped ? &lanes : NULL, dy, c, n, cols, dw, step);
+        }
 }
 
-FL_INLINE void sum_tile(const fl_depthwise_sum *s, ptrdiff_t col, const int cols, const int taps_x, const int x_step) {
+FL_INLINE void sum_tile(const fl_depthwise_sum *s, ptrdiff_t col, const int cols, const int taps_x, const int x_step,
+                        const int grouped) {
     ptrdiff_t c = s->window.first, end = c + s->window.n;
-    for (; c + VL <= end; c += VL) sum_channels(s, col, c, VL, cols, taps_x, x_step);
-    if (c < end) sum_channels(s, col, c, end - c, cols, taps_x, x_step);
+    for (; c + VL <= end; c += VL) sum_channels(s, col, c, VL, cols, taps_x, x_step, grouped);
+    if (c < end) sum_channels(s, col, c, end - c, cols, taps_x, x_step, grouped);
 }
 
-FL_INLINE void sum_tiles(const fl_depthwise_sum *s, const int taps_x, const int x_step) {
+FL_INLINE void sum_tiles(const fl_depthwise_sum *s, const int taps_x, const int x_step, const int grouped) {
     ptrdiff_t col = 0;
-    for (; col + COLS <= s->cols; col += COLS) sum_tile(s, col, COLS, taps_x, x_step);
-    for (; col < s->cols; col++) sum_tile(s, col, 1, taps_x, x_step);
+    for (; col + COLS <= s->cols; col += COLS) sum_tile(s, col, COLS, taps_x, x_step, grouped);
+    for (; col < s->cols; col++) sum_tile(s, col, 1, taps_x, x_step, grouped);
 }
 
 static void sum(const fl_depthwise_sum *s) {
     const fl_depthwise_window *win = &s->window;
     const ptrdiff_t x_step = win->tap_step == 1 ? win->x_step : 0;
-    if (x_step == 1 && win->taps_x == 3) sum_tiles(s, 3, 1);
-    else if (x_step == 1 && win->taps_x == 5) sum_tiles(s, 5, 1);
-    else if (x_step == 2 && win->taps_x == 3) sum_tiles(s, 3, 2);
-    else if (x_step == 2 && win->taps_x == 5) sum_tiles(s, 5, 2);
-    else sum_tiles(s, 0, 0);
+    if (win->group > 1) {
+        if (x_step == 1 && win->taps_x == 3) sum_tiles(s, 3, 1, 1);
+        else if (x_step == 2 && win->taps_x == 3) sum_tiles(s, 3, 2, 1);
+        else sum_tiles(s, 0, 0, 1);
+    } else if (x_step == 1 && win->taps_x == 3) sum_tiles(s, 3, 1, 0);
+    else if (x_step == 1 && win->taps_x == 5) sum_tiles(s, 5, 1, 0);
+    else if (x_step == 2 && win->taps_x == 3) sum_tiles(s, 3, 2, 0);
+    else if (x_step == 2 && win->taps_x == 5) sum_tiles(s, 5, 2, 0);
+    else sum_tiles(s, 0, 0, 0);
 }
 
-const fl_depthwise_ukernels FL_UK(depthwise) = {.row = row, .sum = sum};
+/* Vectors of 16 bytes have no instruction that permutes lanes by number. */
+enum { LARGEST_GROUP = FL_VECTOR_BYTES >= 32 ? FL_VECTOR_BYTES / sizeof(fl_real) / 2 : 1 };
+
+const fl_depthwise_ukernels FL_UK(depthwise) = {.largest_group = LARGEST_GROUP, .row = row, .sum = sum};
