@@ -6,9 +6,9 @@ Three folders, three rules:
     kernels/driver/*.c      compiled once per dtype
     kernels/ukernels/*.c    compiled once per dtype and instruction set
 
-All objects go into one static archive; every kernels/<family>.pyx becomes the module fastlayers._kernels.<family>
-and links from the archive what it needs. Objects are kept in build/kernels under a hash of everything that went into
-them, so a rebuild compiles what changed and nothing else.
+All objects go into one static archive; every kernels/<family>.pyx becomes the module fastlayers._kernels.<family>,
+kernels/public/<name>.pyx the module fastlayers.<name>, and links from the archive what it needs. Objects are kept in
+build/kernels under a hash of everything that went into them, so a rebuild compiles what changed and nothing else.
 
 Environment: FASTLAYERS_OPENMP=require (fail without OpenMP) or 0 (build single-threaded);
 FASTLAYERS_SANITIZE=address,undefined (debug build with gcc's sanitizers).
@@ -27,6 +27,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 KERNELS = Path("kernels")
+HEADERS = [str(KERNELS / "include"), "fastlayers/include/fastlayers"]  # the latter are for other packages as well
 CACHE = Path("build/kernels")
 CFLAGS = ["-O3", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden",
           "-fPIC", "-g0", "-Wall", "-Wextra", "-Wno-unknown-pragmas"]  # fmt: skip
@@ -144,8 +145,8 @@ class BuildKernels(build_ext):
 
         archive = self.archive_of(self.compile_objects())
         for extension in self.extensions:
-            extension.include_dirs = [str(KERNELS / "include"), str(KERNELS), numpy.get_include()]
-            extension.cython_include_dirs = [str(KERNELS)]
+            extension.include_dirs = [*HEADERS, str(KERNELS), numpy.get_include()]
+            extension.cython_include_dirs = [str(KERNELS), "."]
             extension.extra_objects = [archive]
             extension.depends = [
                 *extension.depends,
@@ -184,8 +185,8 @@ class BuildKernels(build_ext):
                     yield source, [*plain, *dtype_flags, *isa_flags, f"-DFL_ISA={isa}"]
 
     def compile_objects(self):
-        headers = b"".join(path.read_bytes() for path in sorted(KERNELS.rglob("*.h")))
-        command = [*self.compiler.compiler_so, f"-I{KERNELS / 'include'}"]
+        headers = b"".join(path.read_bytes() for folder in HEADERS for path in sorted(Path(folder).glob("*.h")))
+        command = [*self.compiler.compiler_so, *(f"-I{folder}" for folder in HEADERS)]
         CACHE.mkdir(parents=True, exist_ok=True)
 
         def compile_one(job):
@@ -222,11 +223,15 @@ class BuildKernels(build_ext):
 
 
 # What a module depends on beside its own .pyx; listing it also puts it into the source distribution.
-shared = [str(path) for path in sorted(KERNELS.glob("*/*.[ch]")) + sorted(KERNELS.glob("*.pxd"))]
+shared = [str(path) for pattern in ("*/*.[ch]", "*.pxd") for path in sorted(KERNELS.glob(pattern))]
 setup(
     ext_modules=[
         Extension(f"fastlayers._kernels.{path.stem}", [str(path)], depends=shared)
         for path in sorted(KERNELS.glob("*.pyx"))
+    ]
+    + [
+        Extension(f"fastlayers.{path.stem}", [str(path)], depends=[*shared, f"fastlayers/{path.stem}.pxd"])
+        for path in sorted(KERNELS.glob("public/*.pyx"))
     ],
     cmdclass={"build_ext": BuildKernels},
 )

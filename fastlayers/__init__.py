@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     )
     from fastlayers.memory import empty_cache
     from fastlayers.model import Sequential
+    from fastlayers.paths import get_include
     from fastlayers.random_stream import RandomStream
     from fastlayers.saving import FileFormatError, load, save
     from fastlayers.settings import use
@@ -95,6 +96,7 @@ __all__ = [
     "compiled_twins",
     "datasets",
     "empty_cache",
+    "get_include",
     "initializers",
     "load",
     "losses",
@@ -126,6 +128,7 @@ if not TYPE_CHECKING:
             "compiled_twin": "twin",
             "compiled_twins": "twin",
             "empty_cache": "memory",
+            "get_include": "paths",
             "load": "saving",
             "save": "saving",
             "show_config": "info",

@@ -22,21 +22,23 @@ static int has_avx512(void) {
 static const struct {
     const char *name;
     int (*supported)(void);
+    int vector_bytes;
 } isas[] = {
 #ifdef FL_HAVE_BASELINE
-    {"baseline", always},
+    {"baseline", always, 16},
 #endif
 #ifdef FL_HAVE_NEON
-    {"neon", always},
+    {"neon", always, 16},
 #endif
 #ifdef FL_HAVE_AVX2
-    {"avx2", has_avx2},
+    {"avx2", has_avx2, 32},
 #endif
 #ifdef FL_HAVE_AVX512
-    {"avx512", has_avx512},
+    {"avx512", has_avx512, 64},
 #endif
 };
 
 int fl_isa_count(void) { return (int)(sizeof isas / sizeof *isas); }
 const char *fl_isa_name(int isa) { return isas[isa].name; }
 int fl_isa_supported(int isa) { return isas[isa].supported(); }
+int fl_isa_vector_bytes(int isa) { return isas[isa].vector_bytes; }

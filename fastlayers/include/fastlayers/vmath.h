@@ -1,5 +1,8 @@
 /* Elementary functions on vectors, without tables or branches, for every dtype and instruction set.
  *
+ * Mind the ranges: vexp(x) is for x <= 0, vexpm1(x) for x <= FL_EXPM1_HIGH, vlog(x) for positive, finite, normal x, vlog1p(x)
+ * for -1 < x < infinity; vsigmoid, vtanh, vsqrt, vabs, vmax, vmin for all.
+ *
  * NaN gives NaN, infinities and denormal results are right.  Measured errors in both dtypes: exp, log, log1p 1.1 ulp, expm1,
  * sigmoid and tanh 2.5 ulp, the normal distribution's tail about 4 ulp, however far out.
  * The polynomials are minimax fits (Remez in 50 digits, coefficients then rounded); "fit" is their own relative error. */

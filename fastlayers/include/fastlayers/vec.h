@@ -1,6 +1,16 @@
-/* Vectors, written once for every instruction set with GCC's vector extensions.
+/* Vectors, written once for every instruction set with GCC's vector extensions (gcc or clang).
  *
- * FL_VECTOR_BYTES (16, 32 or 64) comes from the build; only files under ukernels/ include this.
+ * A file that includes this is compiled once for each dtype and vector width that it is to serve:
+ *
+ *     -DFL_VECTOR_BYTES=16                     the baseline: any x86-64 or AArch64
+ *     -DFL_VECTOR_BYTES=32 -mavx2 -mfma        and 64 with -mavx512f -mavx512bw -mavx512dq -mavx512vl
+ *     -DFL_DOUBLE                              fl_real is double, otherwise float
+ *     -fno-math-errno -fno-trapping-math       so that loops over lanes become instructions; never -ffast-math
+ *
+ * vreal is a vector of VL numbers, vint one of integers of the same width; + - * / and comparisons work on them as they
+ * are, and a comparison gives a mask for vselect. vec.h has loads, stores and masks, vmath.h elementary functions, varray.h
+ * walks over arrays of any length and takes sums. In fastlayers itself, only files under ukernels/ include them.
+ *
  * A partial vector is loaded and stored through the whole-vector code, so an element's bits never depend on where in an
  * array it stands. */
 #ifndef FL_VEC_H

@@ -1,4 +1,8 @@
-/* Walking over arrays of any length: whole and partial vectors through the same code, and sums in double. */
+/* Walking over arrays of any length: whole and partial vectors through the same code, and sums in double.
+ *
+ *     for (ptrdiff_t i = 0; i < n; i += VL) vstore_next(y + i, vtanh(vload_next(x + i, n - i)), n - i);
+ *
+ * Names that begin with fl_ or FL_ and are not in this comment, in vec.h's or in vmath.h's may change with the version. */
 #ifndef FL_VARRAY_H
 #define FL_VARRAY_H
 
