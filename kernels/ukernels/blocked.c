@@ -13,8 +13,8 @@ enum { ROWS = 6 };
 #define PANEL (2 * VL)
 
 enum {
-    NEAR_ROW = FL_BLOCKED_DEPTH + 64 / sizeof(fl_real), /* rows of A in a copy: a power of two would put them in one cache set */
-    SEQUENTIAL_DEPTH = 2, /* up to which C is best written row by row */
+    SET_BYTES = 4096, /* rows so far apart share a set of L1 */
+    NEAR_ROW = FL_BLOCKED_DEPTH + 64 / sizeof(fl_real), /* from one row of A to the next in a copy: not so far */
 };
 
 #define UNROLL _Pragma("GCC unroll 16")
@@ -58,6 +58,7 @@ FL_INLINE void strip(const int rows, ptrdiff_t wanted, ptrdiff_t n, ptrdiff_t de
 FL_INLINE void rest_of_strips(ptrdiff_t wanted, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, const ptrdiff_t a_row,
                               const ptrdiff_t a_k, const fl_real *b, fl_real *c, ptrdiff_t c_row, int accumulate) {
     if (wanted <= ROWS / 3) strip(ROWS / 3, wanted, n, depth, a, a_row, a_k, b, c, c_row, accumulate);
+    else if (wanted <= ROWS / 3 * 2) strip(ROWS / 3 * 2, wanted, n, depth, a, a_row, a_k, b, c, c_row, accumulate);
     else strip(ROWS, wanted, n, depth, a, a_row, a_k, b, c, c_row, accumulate);
 }
 
@@ -65,6 +66,9 @@ FL_INLINE void rest_of_strips(ptrdiff_t wanted, ptrdiff_t n, ptrdiff_t depth, co
 static void product_of_rows(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, ptrdiff_t a_row,
                             const fl_real *packed, fl_real *c, ptrdiff_t c_row, int accumulate) {
     _Alignas(64) fl_real near[ROWS * NEAR_ROW];
+    const int once = n <= PANEL && a_row * (ptrdiff_t)sizeof *a % SET_BYTES; /* a copy would not be read again */
+    for (; once && m >= ROWS; m -= ROWS, a += ROWS * a_row, c += ROWS * c_row)
+        strip(ROWS, ROWS, n, depth, a, a_row, 1, packed, c, c_row, accumulate);
     for (; m > 0; m -= ROWS, a += ROWS * a_row, c += ROWS * c_row) {
         for (ptrdiff_t i = 0; i < FL_MIN(m, ROWS); i++) memcpy(near + i * NEAR_ROW, a + i * a_row, (size_t)depth * sizeof *a);
         for (ptrdiff_t i = m; i < ROWS; i++) memset(near + i * NEAR_ROW, 0, (size_t)depth * sizeof *a);
@@ -87,9 +91,10 @@ static void product_of_columns(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const 
     rest_of_strips(m, n, depth, near, 1, ROWS, packed, c, c_row, accumulate);
 }
 
-static void product_row_by_row(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, ptrdiff_t a_k,
+/* So shallow a product writes more than it multiplies: in one run, then. */
+FL_INLINE void product_row_by_row(ptrdiff_t m, ptrdiff_t n, const ptrdiff_t depth, const fl_real *a, ptrdiff_t a_k,
                                const fl_real *packed, fl_real *c, ptrdiff_t c_row, int accumulate) {
-    fl_real near[SEQUENTIAL_DEPTH * ROWS];
+    fl_real near[2 * ROWS];
     for (ptrdiff_t i = 0; i < m; i++, c += c_row) {
         for (ptrdiff_t k = 0; k < depth; k++) near[k * ROWS] = a[k * a_k + i];
         strip(1, 1, n, depth, near, 1, ROWS, packed, c, c_row, accumulate);
@@ -99,7 +104,8 @@ static void product_row_by_row(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const 
 static void product(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, ptrdiff_t a_row, ptrdiff_t a_k,
                     const fl_real *packed, fl_real *c, ptrdiff_t c_row, int accumulate) {
     if (a_k == 1) product_of_rows(m, n, depth, a, a_row, packed, c, c_row, accumulate);
-    else if (depth <= SEQUENTIAL_DEPTH) product_row_by_row(m, n, depth, a, a_k, packed, c, c_row, accumulate);
+    else if (depth == 1) product_row_by_row(m, n, 1, a, a_k, packed, c, c_row, accumulate);
+    else if (depth == 2) product_row_by_row(m, n, 2, a, a_k, packed, c, c_row, accumulate);
     else product_of_columns(m, n, depth, a, a_k, packed, c, c_row, accumulate);
 }
 

@@ -7,11 +7,14 @@
 enum { BYTE_LANES = 16 };
 typedef uint8_t vbytes __attribute__((vector_size(16)));
 
-/* LANES rows of x and `cols` of its columns, no more than LANES */
-static inline __attribute__((always_inline)) void transpose_tile(ptrdiff_t cols, const fl_real *x, ptrdiff_t x_stride,
-                                                                 fl_real *y, ptrdiff_t y_stride) {
+/* The first rows and cols, no more than LANES each, of a tile */
+static inline __attribute__((always_inline)) void transpose_tile(ptrdiff_t rows, ptrdiff_t cols, const fl_real *x,
+                                                                 ptrdiff_t x_stride, fl_real *y, ptrdiff_t y_stride) {
     vreal row[LANES], shuffled[LANES];
-    for (int i = 0; i < LANES; i++) row[i] = cols < LANES ? vload_part(x + i * x_stride, cols) : vload(x + i * x_stride);
+    for (int i = 0; i < LANES; i++) {
+        if (i >= rows) row[i] = (vreal){0};
+        else row[i] = cols < LANES ? vload_part(x + i * x_stride, cols) : vload(x + i * x_stride);
+    }
 #pragma GCC unroll 4
     for (int step = 1; step < LANES; step *= 2) {
 #pragma GCC unroll 8
@@ -22,7 +25,10 @@ static inline __attribute__((always_inline)) void transpose_tile(ptrdiff_t cols,
 #pragma GCC unroll 16
         for (int i = 0; i < LANES; i++) row[i] = shuffled[i];
     }
-    for (int i = 0; i < LANES && i < cols; i++) vstore(y + i * y_stride, row[i]);
+    for (int i = 0; i < LANES && i < cols; i++) {
+        if (rows < LANES) vstore_part(y + i * y_stride, row[i], rows);
+        else vstore(y + i * y_stride, row[i]);
+    }
 }
 
 static inline void transpose_byte_tile(const uint8_t *x, ptrdiff_t x_stride, uint8_t *y, ptrdiff_t y_stride) {
@@ -42,15 +48,14 @@ static inline void transpose_byte_tile(const uint8_t *x, ptrdiff_t x_stride, uin
 }
 
 static void transpose(ptrdiff_t rows, ptrdiff_t cols, const fl_real *x, ptrdiff_t x_stride, fl_real *y, ptrdiff_t y_stride) {
-    const ptrdiff_t tiled_rows = rows - rows % LANES, tiled_cols = cols - cols % LANES;
-    for (ptrdiff_t r = 0; r < tiled_rows; r += LANES) {
-        for (ptrdiff_t c = 0; c < tiled_cols; c += LANES)
-            transpose_tile(LANES, x + r * x_stride + c, x_stride, y + c * y_stride + r, y_stride);
+    const ptrdiff_t tiled_cols = cols - cols % LANES;
+    for (; rows >= LANES; rows -= LANES, x += LANES * x_stride, y += LANES) {
+        for (ptrdiff_t c = 0; c < tiled_cols; c += LANES) transpose_tile(LANES, LANES, x + c, x_stride, y + c * y_stride, y_stride);
         if (tiled_cols < cols)
-            transpose_tile(cols - tiled_cols, x + r * x_stride + tiled_cols, x_stride, y + tiled_cols * y_stride + r, y_stride);
+            transpose_tile(LANES, cols - tiled_cols, x + tiled_cols, x_stride, y + tiled_cols * y_stride, y_stride);
     }
-    for (ptrdiff_t r = tiled_rows; r < rows; r++)
-        for (ptrdiff_t c = 0; c < cols; c++) y[c * y_stride + r] = x[r * x_stride + c];
+    for (ptrdiff_t c = 0; rows > 0 && c < cols; c += LANES)
+        transpose_tile(rows, FL_MIN(LANES, cols - c), x + c, x_stride, y + c * y_stride, y_stride);
 }
 
 static void transpose_u8(ptrdiff_t rows, ptrdiff_t cols, const uint8_t *x, ptrdiff_t x_stride, uint8_t *y, ptrdiff_t y_stride) {

@@ -15,8 +15,8 @@ enum { RUNS = 4, DOT_ROWS = 3, DOTS = 4 };
 #define UNROLL _Pragma("GCC unroll 16")
 
 /* Rows of weights are far apart, so that the processor's own prefetching does not know the next ones; where a single row of
- * x or dy leaves the loads no time to spare, it is better left alone. */
-enum { PREFETCH_ROWS = 4 };
+ * x or dy leaves the loads no time to spare, it is better left alone, with fewer runs that may share a cache set. */
+enum { PREFETCH_ROWS = 4, FEW_RUNS = 4 };
 #define PREFETCH(p) __builtin_prefetch(p, 0, 2)
 
 /* ---- rows: y += x w, `runs` rows of w side by side ---- */
@@ -51,10 +51,10 @@ FL_INLINE void add_all_columns(ptrdiff_t rows, const int runs, ptrdiff_t n, cons
     for (; j < n; j += VL) add_runs(rows, runs, 1, FL_MIN(VL, n - j), near, w + j, w_row, prefetch, y + j, y_row);
 }
 
-FL_INLINE void add_all_rows(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row, const fl_real *w,
+FL_INLINE void add_all_rows(ptrdiff_t rows, const int runs, ptrdiff_t k, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row, const fl_real *w,
                             ptrdiff_t w_row, const int prefetch, fl_real *y, ptrdiff_t y_row) {
     ptrdiff_t i = 0;
-    for (; i + RUNS <= k; i += RUNS) add_all_columns(rows, RUNS, n, x + i, x_row, w + i * w_row, w_row, prefetch, y, y_row);
+    for (; i + runs <= k; i += runs) add_all_columns(rows, runs, n, x + i, x_row, w + i * w_row, w_row, prefetch, y, y_row);
     for (; i + 2 <= k; i += 2) add_all_columns(rows, 2, n, x + i, x_row, w + i * w_row, w_row, 0, y, y_row);
     if (i < k) add_all_columns(rows, 1, n, x + i, x_row, w + i * w_row, w_row, 0, y, y_row);
 }
@@ -62,8 +62,8 @@ FL_INLINE void add_all_rows(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_r
 static void rows(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row, const fl_real *w,
                  ptrdiff_t w_row, fl_real *y, ptrdiff_t y_row) {
     for (ptrdiff_t m = 0; m < rows; m++) memset(y + m * y_row, 0, (size_t)y_row * sizeof *y);
-    if (rows < PREFETCH_ROWS) add_all_rows(rows, k, n, x, x_row, w, w_row, 0, y, y_row);
-    else add_all_rows(rows, k, n, x, x_row, w, w_row, 1, y, y_row);
+    if (rows < PREFETCH_ROWS) add_all_rows(rows, FEW_RUNS, k, n, x, x_row, w, w_row, 0, y, y_row);
+    else add_all_rows(rows, RUNS, k, n, x, x_row, w, w_row, 1, y, y_row);
 }
 
 static void finish(ptrdiff_t n, const fl_real *sums, const fl_real *bias, fl_real *y, int activation, fl_real alpha) {
