@@ -41,12 +41,17 @@ class Op(NamedTuple):
     reference: Callable[..., Any]
 
 
+def kernels(family: str) -> Any:
+    """The compiled module of a family, loaded when it is first asked for."""
+    return import_module(f"fastlayers._kernels.{family}")
+
+
 class _Ops(dict[str, Op]):
     """name -> op, for the ops whose families have been loaded; asking for one loads it."""
 
     def __missing__(self, name: str) -> Op:
         family = FAMILY[name]
-        compiled = import_module(f"fastlayers._kernels.{family}")
+        compiled = kernels(family)
         reference = import_module(f"fastlayers.reference.{family}")
         op = self[name] = Op(name, getattr(compiled, name), getattr(reference, name))
         return op

@@ -68,6 +68,12 @@ class Composite(Model):
                 raise
         return shapes
 
+    def workspace_bytes(self, input_shape: Shape, batch_size: int = 32) -> int:
+        """As in `Layer`: the most of any layer, for they take turns."""
+        shapes = self._shapes(input_shape)
+        needs = (use.layer.workspace_bytes(_pick(shapes, use.take), batch_size) for use in self._plan.uses)
+        return max(needs, default=0)
+
     # Running
 
     def check_input(self, x: Any) -> Any:

@@ -132,6 +132,16 @@ class Layer(Configurable):
         """The y of `forward`, bit by bit, for callers that will not go backward."""
         return self.forward(x, training=False)[0]
 
+    def workspace_bytes(self, input_shape: Shape, batch_size: int = 32) -> int:
+        """The most memory that one pass over such a batch takes and gives back: forward, dx or the weights' gradients.
+
+        Counted is the scratch of the compiled kernels under the present settings, all threads together: packed or
+        transformed weights, copies in another layout, tables of pointers, partial sums. It is what the kernels ask
+        the pool of buffers for, which rounds up by at most an eighth. Not counted are arrays that you get or give
+        (x, y, caches, gradients) and tables below some kilobytes.
+        """
+        return 0
+
     # What is called for these two; see `protocol`
     _inference = infer
     _weights_only = backward_parameters
@@ -266,7 +276,7 @@ class Layer(Configurable):
     def _children(self) -> Iterator[tuple[str, Layer | Parameter]]:
         yield from self._weights.items()
         for name, value in list(vars(self).items()):
-            if name not in _BOOKKEEPING:
+            if isinstance(value, _HOLDERS) and name not in _BOOKKEEPING:
                 yield from _layers_and_weights(name, value)
 
     @property
@@ -329,6 +339,9 @@ _HOW_TO_BUILD = (
 )
 
 
+_HOLDERS = (Layer, Parameter, list, tuple, dict, set, frozenset)  # what may be or hold layers and weights
+
+
 def snake_case(name: str) -> str:
     """MaxPooling2D -> max_pooling2d"""
     words = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
@@ -340,9 +353,11 @@ def _layers_and_weights(path: str, value: Any) -> Iterator[tuple[str, Layer | Pa
         yield path, value
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            yield from _layers_and_weights(f"{path}/{index}", item)
+            if isinstance(item, _HOLDERS):
+                yield from _layers_and_weights(f"{path}/{index}", item)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _layers_and_weights(f"{path}/{key}", item)
+            if isinstance(item, _HOLDERS):
+                yield from _layers_and_weights(f"{path}/{key}", item)
     elif isinstance(value, (set, frozenset)) and any(isinstance(item, (Layer, Parameter)) for item in value):
         raise TypeError(f"{path} is a set, which has no order: keep layers and weights in a list or a dict")

@@ -315,5 +315,26 @@ def _has_empty_window(n: int, o: int, k: int, s: int, d: int, before: int) -> bo
         return True
     if d <= n:  # no gap between taps is wide enough to jump over the input
         return False
-    periods = min(starting_outside, d // math.gcd(s, d))
-    return any((y * s - before) % d >= n for y in range(periods))
+    start = -before % d  # window y has taps at start + y·s and every d from there
+    first = 0 if start >= n else _first_between(n - start, d - 1 - start, s, d)
+    return first is not None and first < starting_outside
+
+
+def _first_between(low: int, high: int, step: int, modulus: int) -> int | None:
+    """The least y >= 0 with low <= y·step mod modulus <= high; None if there is none. 0 <= low <= high < modulus.
+
+    Either a multiple below the modulus will do, or the question is asked again modulo the step, as in Euclid's
+    algorithm: y·step - z·modulus lies in [low, high] for the least z at which z·modulus mod step fits.
+    """
+    step %= modulus
+    if low == 0:
+        return 0
+    if step == 0:
+        return None
+    if 2 * step > modulus:  # count backwards, by the smaller step
+        low, high, step = modulus - high, modulus - low, modulus - step
+    y = -(-low // step)
+    if y * step <= high:
+        return y
+    z = _first_between(low % step, high % step, -modulus % step, step)
+    return None if z is None else -(-(low + z * modulus) // step)

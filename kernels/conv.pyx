@@ -6,7 +6,7 @@ from activations cimport activation_code
 from arrays cimport check, contiguous, dtype_of, empty, fl_window, window_of
 from conv_driver cimport (FL_CONV_AUTO, FL_CONV_BACKWARD_INPUT, FL_CONV_BACKWARD_WEIGHT, FL_CONV_FORWARD, FL_CONV_PRECISE,
                           driver_of, fl_conv, fl_conv_driver_f32, fl_conv_driver_f64, fl_conv_pass)
-from process cimport PyThreadState, join_process, release_gil, take_gil
+from process cimport PyThreadState, fl_probe_begin, fl_probe_end, join_process, release_gil, take_gil
 
 cnp.import_array()
 join_process()
@@ -77,6 +77,7 @@ def algorithm_names():
 
 
 ALGORITHMS = algorithm_names()
+PASSES = ("forward", "backward_input", "backward_weight")
 
 
 def algorithm(window, Py_ssize_t batch, Py_ssize_t channels, Py_ssize_t filters, Py_ssize_t groups, bint double_precision,
@@ -85,9 +86,31 @@ def algorithm(window, Py_ssize_t batch, Py_ssize_t channels, Py_ssize_t filters,
     cdef fl_conv conv
     conv.window, conv.groups, conv.batch, conv.channels, conv.filters = window_of(window), groups, batch, channels, filters
     conv.isa, conv.threads = isa, 0
-    number = ("forward", "backward_input", "backward_weight").index(which)
+    number = PASSES.index(which)
     choose(&conv, cnp.NPY_DOUBLE if double_precision else cnp.NPY_FLOAT, <fl_conv_pass> <int> number, wish)
     return ALGORITHMS[conv.algorithm]
+
+
+def workspace(window, Py_ssize_t batch, Py_ssize_t channels, Py_ssize_t filters, Py_ssize_t groups, bint double_precision,
+              str which, str wish, int isa, int threads):
+    """Bytes that the driver of a pass asks for, all threads together, besides what `channels_first` takes."""
+    cdef fl_conv conv
+    cdef int typenum = cnp.NPY_DOUBLE if double_precision else cnp.NPY_FLOAT
+    cdef char dbias = 0 # a bias gradient is wanted, but not written
+    conv.window, conv.groups, conv.batch, conv.channels, conv.filters = window_of(window), groups, batch, channels, filters
+    conv.isa, conv.threads = isa, threads
+    number = PASSES.index(which)
+    choose(&conv, typenum, <fl_conv_pass> <int> number, wish)
+    if batch == 0:
+        return 0
+    fl_probe_begin()
+    if number == FL_CONV_FORWARD:
+        driver_of(typenum).forward(&conv, NULL, NULL, NULL, NULL, 0, 0)
+    elif number == FL_CONV_BACKWARD_INPUT:
+        driver_of(typenum).backward_input(&conv, NULL, NULL, NULL)
+    else:
+        driver_of(typenum).backward_weight(&conv, NULL, NULL, NULL, &dbias)
+    return fl_probe_end()
 
 
 def conv2d(x, kernel, bias, window, Py_ssize_t groups, str data_format, str activation, double alpha, str algorithm,

@@ -4,7 +4,7 @@
 cimport numpy as cnp
 from activations cimport activation_code
 from arrays cimport check, contiguous, dtype_of, empty
-from process cimport PyThreadState, join_process, release_gil, take_gil
+from process cimport PyThreadState, fl_probe_begin, fl_probe_end, join_process, release_gil, take_gil
 
 cnp.import_array()
 join_process()
@@ -91,8 +91,28 @@ def dense_backward_weight(x, dy, bint with_bias, int isa, int threads):
     return dkernel, dbias
 
 
+PASSES = ("forward", "backward_input", "backward_weight")
+
+
+def workspace(Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units, bint double_precision, str which, int isa, int threads):
+    """Bytes that the driver of a pass asks for, all threads together; the sums of a bias gradient are not counted."""
+    cdef fl_dense d = fl_dense(rows=rows, inputs=inputs, units=units, isa=isa, threads=threads)
+    cdef const fl_dense_driver *driver = driver_of(cnp.NPY_DOUBLE if double_precision else cnp.NPY_FLOAT)
+    number = PASSES.index(which)
+    if rows == 0 or inputs == 0 or units == 0:
+        return 0
+    fl_probe_begin()
+    if number == FL_DENSE_FORWARD:
+        driver.forward(&d, NULL, NULL, NULL, NULL, 0, 0)
+    elif number == FL_DENSE_BACKWARD_INPUT:
+        driver.backward_input(&d, NULL, NULL, NULL)
+    else:
+        driver.backward_weight(&d, NULL, NULL, NULL, NULL)
+    return fl_probe_end()
+
+
 def algorithm(Py_ssize_t rows, Py_ssize_t inputs, Py_ssize_t units, bint double_precision, str which):
     """Name of the algorithm that a pass ("forward", "backward_input", "backward_weight") of such a layer takes."""
     cdef fl_dense d = fl_dense(rows=rows, inputs=inputs, units=units, isa=0, threads=1)
-    number = ("forward", "backward_input", "backward_weight").index(which)
+    number = PASSES.index(which)
     return driver_of(cnp.NPY_DOUBLE if double_precision else cnp.NPY_FLOAT).algorithm(&d, <fl_dense_pass> <int> number).decode()

@@ -3,7 +3,7 @@
 
 cimport numpy as cnp
 from arrays cimport check, contiguous, dtype_of, empty, fl_window, window_of
-from process cimport join_process
+from process cimport fl_probe_begin, fl_probe_end, join_process
 
 cdef extern from "pool.h":
     enum: FL_POOL_EMPTY_WINDOW
@@ -142,3 +142,22 @@ def average_pool2d_backward(dy, window, str data_format, bint count_include_pad,
         status = driver_of(typenum).average_backward(&pool, cnp.PyArray_DATA(dys), cnp.PyArray_DATA(dx), count_include_pad)
     finish(status, window)
     return dx
+
+
+def workspace(window, Py_ssize_t batch, Py_ssize_t channels, str data_format, bint double_precision, bint maximum, bint backward,
+              int isa, int threads):
+    """Bytes that the driver of a pass asks for, all threads together."""
+    cdef fl_pool pool = pool_of(window, data_format, isa, threads)
+    cdef const fl_pool_driver *driver = driver_of(cnp.NPY_DOUBLE if double_precision else cnp.NPY_FLOAT)
+    cdef char argmax = 0 # it is wanted, but not written
+    pool.batch, pool.channels = batch, channels
+    fl_probe_begin()
+    if maximum and backward:
+        driver.max_backward(&pool, NULL, &argmax, NULL)
+    elif maximum:
+        driver.max(&pool, NULL, NULL, &argmax)
+    elif backward:
+        driver.average_backward(&pool, NULL, NULL, True)
+    else:
+        driver.average(&pool, NULL, NULL, True)
+    return fl_probe_end()

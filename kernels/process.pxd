@@ -8,6 +8,8 @@ cdef extern from "parallel.h":
     void fl_share_regions_in_flight(int *counter)
 
 cdef extern from "buffers.h":
+    void fl_probe_begin()
+    size_t fl_probe_end()
     ctypedef struct fl_buffers
     void fl_buffers_share(fl_buffers *pool)
 

@@ -25,6 +25,8 @@ cdef extern from "buffers.h":
     fl_buffers *fl_buffers_shared()
     void fl_buffers_init()
     size_t fl_buffers_idle() nogil
+    size_t fl_buffers_in_use() nogil
+    size_t fl_buffers_peak() nogil
     void fl_buffers_limit(size_t bytes) nogil
     void fl_buffers_empty() nogil
 
@@ -55,6 +57,16 @@ def shared_addresses():
 def idle_buffer_bytes():
     """Bytes of released arrays and workspaces that wait for reuse."""
     return fl_buffers_idle()
+
+
+def buffer_bytes_in_use():
+    """Bytes of the pool's blocks that arrays and workspaces hold now."""
+    return fl_buffers_in_use()
+
+
+def peak_buffer_bytes():
+    """The most bytes that were in use at once since this function was last called."""
+    return fl_buffers_peak()
 
 
 def limit_idle_buffers(size_t limit):

@@ -383,6 +383,17 @@ def test_a_row_of_the_table() -> None:
     assert len(head.splitlines()[-1]) == len(report.row(made, ["torch"]))
 
 
+def test_the_memory_of_whole_nets_is_told() -> None:
+    made = result("training/a/step", fastlayers=[1.0], torch=[3.0])
+    for name, faults, peak in (("fastlayers", 0.0, 52_000_000), ("torch", 812.0, 401_000_000)):
+        made.outcomes[name].modes[""].faults[:] = [faults]
+        made.outcomes[name].peak = peak
+    assert list(report.memory(made)) == [
+        "page faults a step, a, 2 threads: fastlayers 0, torch 812",
+        "peak memory, step, a, 2 threads: fastlayers 52 MB, torch 401 MB",
+    ]
+
+
 def test_the_summary_has_medians_worst_cases_and_goals() -> None:
     results = [
         result("conv3x3/a.a/forward", fastlayers=[1.0], torch=[3.0], jax=[4.0]),

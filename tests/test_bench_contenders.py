@@ -163,7 +163,7 @@ def test_a_contender_answers_from_its_own_process(blas: ContenderProcess) -> Non
     assert prepare(blas)["modes"][""][0].tolist() == [[3.0, 3.0], [3.0, 3.0]]
     assert blas.number not in (None, os.getpid())
     answer = blas.ask("measure", mode="", repeats=2, expected=0.0)
-    assert set(answer) == {"seconds", "cpu", "faults", "rested"}
+    assert set(answer) == {"seconds", "cpu", "faults", "peak", "rested"}
     with pytest.raises(Unsupported, match="has no conv2d"):
         blas.ask("prepare", op="conv2d", arguments={}, options={})
     with pytest.raises(RuntimeError, match="missing 3 required positional arguments"):

@@ -49,6 +49,32 @@ def test_the_cache_can_be_emptied_and_bounded() -> None:
         runtime.limit_idle_buffers(1 << 30)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="page faults are counted as Linux does")
+def test_training_and_inference_touch_no_fresh_memory() -> None:
+    code = """if True:
+        import resource
+        from statistics import median
+        import numpy as np, fastlayers as fl
+        model = fl.Sequential([
+            fl.Conv2D(16, 3, padding="same", activation="relu"), fl.Conv2D(24, 3), fl.ReLU(), fl.MaxPooling2D(2),
+            fl.Dropout(0.1), fl.Flatten(), fl.Dense(256, "silu"), fl.Dense(10)], input_shape=(24, 24, 3), seed=0)
+        x, y = np.ones((64, 24, 24, 3), np.float32), np.arange(64) % 10
+        loss, optimizer = fl.losses.SparseCategoricalCrossentropy(from_logits=True), fl.optimizers.Adam()
+
+        def faults(call):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            call()
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+        steps = [faults(lambda: model.train_step(x, y, loss, optimizer)) for _ in range(14)]
+        calls = [faults(lambda: model(x)) for _ in range(14)]
+        print(int(median(steps[2:])), int(median(calls[2:])), steps, calls)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    step, call = map(int, done.stdout.split()[:2])
+    assert max(step, call) <= 8, done.stdout
+
+
 def test_the_bound_from_the_environment() -> None:
     code = "import fastlayers as fl, numpy as np; fl.ops.relu(np.ones((512, 1024), np.float32)); "
     code += "from fastlayers._kernels import runtime; print(runtime.idle_buffer_bytes() > 0)"

@@ -64,6 +64,22 @@ def test_windows_without_pixels_are_refused(
         assert pool2d_window(*arguments).ow == o
 
 
+@given(st.integers(1, 12), st.integers(1, 20), small, st.integers(1, 9), st.integers(1, 24), st.integers(0, 40))
+def test_windows_without_pixels_are_found_among_few_taps_far_apart(
+    n: int, o: int, k: int, s: int, d: int, before: int
+) -> None:
+    empty = any(all(not 0 <= x < n for x in window) for window in positions(n, k, s, d, before, o))
+    assert shapes._has_empty_window(n, o, k, s, d, before) == empty
+
+
+def test_windows_without_pixels_are_found_at_once_whatever_the_sizes() -> None:
+    n = 10**12
+    assert shapes._has_empty_window(n, 10**12, 10**9, 7, n + 39, 10**12)
+    assert not shapes._has_empty_window(n, 1000, 10**9, n + 1, n + 1, 1000 * n)
+    window = pool2d_window("pool", (100, 10**9, 1), (1, 3), 1, "same", (1, 10**9), "channels_last")
+    assert window.ow == 10**9
+
+
 @given(st.integers(1, 40), small, small, small)
 def test_same_gives_a_window_for_every_stride(n: int, k: int, s: int, d: int) -> None:
     window = conv2d_window("conv", (1, n, 3), (1, k), (1, s), "same", (1, d))

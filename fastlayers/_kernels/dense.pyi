@@ -1,1 +1,6 @@
+PASSES: tuple[str, ...]
+
 def algorithm(rows: int, inputs: int, units: int, double_precision: bool, which: str) -> str: ...
+def workspace(
+    rows: int, inputs: int, units: int, double_precision: bool, which: str, isa: int, threads: int
+) -> int: ...

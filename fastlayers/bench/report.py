@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from fastlayers.bench import summary
 from fastlayers.bench.contenders import OURS
@@ -131,18 +131,25 @@ def summary_text(record: Record) -> str:
 
 
 def extras(record: Record) -> list[str]:
-    """Page faults of training steps, installed sizes, and how quiet the machine was."""
-    text = []
-    for result in record.results:
-        if result.group == "training" and result.seconds() is not None:
-            counts = [f"{n} {faults:.0f}" for n in result.outcomes if (faults := result.faults(n)) is not None]
-            text.append(f"page faults a step, {result.name}, {_threads(result.threads)}: {', '.join(counts)}")
+    """Memory of whole nets, installed sizes, and how quiet the machine was."""
+    nets = [result for result in record.results if result.group in ("training", "inference") and result.seconds()]
+    text = [line for result in nets for line in memory(result)]
     if record.sizes:
         text.append("installed: " + ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in record.sizes.items()))
     disturbed = sum(result.others > DISTURBED for result in record.results)
     if disturbed:
         text.append(f"other programs were busy during {disturbed} of {len(record.results)} cases: better measure again")
     return text
+
+
+def memory(result: Result) -> Iterator[str]:
+    """Page faults of a step or call, and the peak of each contender's memory."""
+    what = f"{result.op}, {result.name}, {_threads(result.threads)}"
+    faults = [f"{name} {count:.0f}" for name in result.outcomes if (count := result.faults(name)) is not None]
+    yield f"page faults a {what}: {', '.join(faults)}"
+    peaks = [f"{name} {outcome.peak / 1e6:.0f} MB" for name, outcome in result.outcomes.items() if outcome.peak]
+    if peaks:
+        yield f"peak memory, {what}: {', '.join(peaks)}"
 
 
 def glance(record: Record) -> list[str]:

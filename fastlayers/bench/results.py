@@ -34,12 +34,14 @@ class Outcome:
 
     dropped   modes that were so slow in the warm-up that the rounds were spared, with the seconds of a call
     single    whether a call took so long that it was timed once
+    peak      bytes that the process had in memory at most, its libraries included; 0 if that is not known
     """
 
     modes: dict[str, Timing] = field(default_factory=dict)
     dropped: dict[str, float] = field(default_factory=dict)
     note: str = ""
     single: bool = False
+    peak: int = 0
 
     def best(self) -> Timing | None:
         """The quickest mode by its median."""

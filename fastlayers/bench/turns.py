@@ -184,6 +184,7 @@ def _turn(plan: _Plan, outcome: Outcome) -> None:
             outcome.modes.clear()
             return
         outcome.modes.setdefault(mode, Timing()).add(answer["seconds"], answer["cpu"], answer["faults"])
+        outcome.peak = max(outcome.peak, answer.get("peak", 0))
         if not answer["rested"]:
             outcome.note = "its threads go on spinning after a turn"
 

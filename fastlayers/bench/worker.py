@@ -10,6 +10,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from fastlayers.bench.contenders import Call, Contender, load
@@ -53,6 +55,7 @@ class Session:
         """Make op ready in every mode -> the outputs of a first call in each."""
         self.calls.clear()
         gc.collect()
+        _forget_peak()
         self.calls = self.contender.modes(op, arguments, options)
         return {"modes": {mode: self._first(call) for mode, call in self.calls.items()}}
 
@@ -73,7 +76,8 @@ class Session:
         return {"seconds": quickest}
 
     def measure(self, mode: str, repeats: int, expected: float) -> Message:
-        """One turn -> seconds, CPU seconds and page faults of a call; the reply waits until all threads sleep."""
+        """One turn -> seconds, CPU seconds and page faults of a call, and the peak of this process's memory since
+        `prepare`; the reply waits until all threads sleep."""
         call = self.calls[mode]
         with call.scope():
             if expected < WAKE_SECONDS:
@@ -82,7 +86,8 @@ class Session:
             seconds = self._time(call.run, repeats)
             faults, cpu = _faults() - faults, time.process_time() - cpu
         rested = self._rest()
-        return {"seconds": seconds, "faults": faults / repeats, "cpu": cpu / repeats, "rested": rested}
+        spent = {"seconds": seconds, "faults": faults / repeats, "cpu": cpu / repeats}
+        return {**spent, "peak": _peak(), "rested": rested}
 
     def _time(self, run: Callable[[], Any], repeats: int) -> float:
         clock = self.clock
@@ -104,6 +109,21 @@ class Session:
 
 def _faults() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def _forget_peak() -> None:
+    """Let the peak of resident memory begin anew, where the system can."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> int:
+    """The peak of this process's resident memory in bytes, libraries included; 0 where the system does not tell."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
 
 
 def serve(contender: Contender, requests: BinaryIO, replies: BinaryIO) -> None:

@@ -67,7 +67,6 @@ class Conv2D(Affine, Windowed):
         self.use_bias = shapes.check_bool(who, "use_bias", use_bias)
         self.kernel_initializer = initializers.get(who, kernel_initializer)
         self.bias_initializer = initializers.get(who, bias_initializer)
-        self._geometry = (self.strides, self.padding, self.dilation_rate, self.groups, self.data_format)
         self._wish = ops.check_algorithm(who, algorithm)
 
     def build(self, input_shape: Shape) -> None:
@@ -93,7 +92,8 @@ class Conv2D(Affine, Windowed):
         )
 
     def _resolve(self, x_shape: Shape) -> Sliding:
-        return geometry(self.name, x_shape, self.kernel.shape, *self._geometry)
+        options = (self.strides, self.padding, self.dilation_rate, self.groups, self.data_format)
+        return geometry(self.name, x_shape, self.kernel.shape, *options)
 
     def _shape_of_y(self, x: Array) -> Shape:
         return self._sliding(x.shape).y_shape
@@ -129,6 +129,14 @@ class Conv2D(Affine, Windowed):
         return ops.chosen_algorithms(
             self._window(input_shape), batch_size, channels, self.filters, self.groups, self.dtype, self._wish
         )
+
+    def workspace_bytes(self, input_shape: Shape, batch_size: int = 32) -> int:
+        """As in `Layer`; `ops.workspaces` has it pass by pass."""
+        channels = image_channels(self.name, input_shape, self.data_format)
+        shapes.check_groups(self.name, channels, self.filters, self.groups)
+        batch, window = shapes.positive_int(self.name, "batch_size", batch_size), self._window(input_shape)
+        problem = (window, batch, channels, self.filters, self.groups, self.data_format)
+        return max(ops.workspaces(*problem, self.dtype, self._wish).values())
 
 
 def image_channels(name: str, input_shape: Shape, data_format: str) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from fastlayers import initializers, ops
-from fastlayers.backend import run
-from fastlayers.checks import Array
+from fastlayers.backend import kernels, run
+from fastlayers.checks import F64, Array
 from fastlayers.layers.activation import Affine, checked_activation
 from fastlayers.ops.activation import BY_DEFAULT
 from fastlayers.ops.geometry import rows
 from fastlayers.protocol import Shape
+from fastlayers.settings import current
 from fastlayers.shapes import check_bool, positive_int
 
 
@@ -69,3 +71,11 @@ class Dense(Affine):
 
     def _shape_of_y(self, x: Array) -> Shape:
         return (*x.shape[:-1], self.units)
+
+    def workspace_bytes(self, input_shape: Shape, batch_size: int = 32) -> int:
+        self.compute_output_shape(input_shape)  # refuses shapes without an axis
+        n = math.prod((positive_int(self.name, "batch_size", batch_size), *input_shape[:-1]))
+        settings, family = current(), kernels("dense")
+        problem = (n, input_shape[-1], self.units, self._dtype == F64)
+        needs = [family.workspace(*problem, which, settings.isa, settings.threads) for which in family.PASSES]
+        return int(max(needs))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastlayers import ops, shapes
-from fastlayers.backend import run
-from fastlayers.checks import Array
+from fastlayers.backend import kernels, run
+from fastlayers.checks import F64, Array
 from fastlayers.layer import Layer
 from fastlayers.layers.conv import image_channels
 from fastlayers.layers.windowed import Windowed
@@ -14,6 +14,7 @@ from fastlayers.ops.conv import Pair
 from fastlayers.ops.geometry import Sliding, expect_shape
 from fastlayers.ops.pool import geometry
 from fastlayers.protocol import Shape
+from fastlayers.settings import current
 
 
 class _Pooling2D(Windowed):
@@ -42,10 +43,10 @@ class _Pooling2D(Windowed):
         self.dilation_rate = shapes.positive_pair(who, "dilation_rate", dilation_rate)
         self.ceil_mode = shapes.check_bool(who, "ceil_mode", ceil_mode)
         self.data_format = shapes.check_data_format(who, data_format)
-        self._geometry = (self.pool_size, self.strides, self.padding, self.dilation_rate, self.ceil_mode)
 
     def _resolve(self, x_shape: Shape) -> Sliding:
-        return geometry(self.name, x_shape, *self._geometry, self.data_format, self.allow_empty)
+        options = (self.pool_size, self.strides, self.padding, self.dilation_rate, self.ceil_mode)
+        return geometry(self.name, x_shape, *options, self.data_format, self.allow_empty)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         channels = image_channels(self.name, input_shape, self.data_format)
@@ -61,6 +62,15 @@ class _Pooling2D(Windowed):
             self.allow_empty,
         )
         return shapes.output_shape(window, channels, self.data_format)
+
+    def workspace_bytes(self, input_shape: Shape, batch_size: int = 32) -> int:
+        batch = shapes.positive_int(self.name, "batch_size", batch_size)
+        channels = image_channels(self.name, input_shape, self.data_format)
+        window, maximum = self._resolve((batch, *input_shape)).window, isinstance(self, MaxPooling2D)
+        settings, double = current(), self._dtype == F64
+        problem = (window, batch, channels, self.data_format, double, maximum)
+        ask = kernels("pool").workspace
+        return int(max(ask(*problem, backward, settings.isa, settings.threads) for backward in (False, True)))
 
 
 class MaxPooling2D(_Pooling2D):

@@ -27,6 +27,7 @@ from fastlayers.ops.conv import (
     conv2d,
     conv2d_backward_input,
     conv2d_backward_weight,
+    workspaces,
 )
 from fastlayers.ops.dense import dense, dense_backward_input, dense_backward_weight
 from fastlayers.ops.dropout import dropout
@@ -82,4 +83,5 @@ __all__ = [
     "softplus",
     "sparse_categorical_crossentropy",
     "tanh",
+    "workspaces",
 ]

@@ -131,12 +131,33 @@ def chosen_algorithms(
 ) -> dict[str, str]:
     """Which algorithm each pass of such a convolution takes, under the present settings: pass -> name."""
     wish = asked_for(algorithm)
-    passes = ("forward", "backward_input", "backward_weight")
     return {
         which: kernels.algorithm(
             window, batch, channels, filters, groups, dtype == "float64", which, wish, current().isa
         )
-        for which in passes
+        for which in kernels.PASSES
+    }
+
+
+def workspaces(
+    window: shapes.Window2D,
+    batch: int,
+    channels: int,
+    filters: int,
+    groups: int,
+    data_format: str,
+    dtype: str,
+    algorithm: str,
+) -> dict[str, int]:
+    """The bytes of scratch that each pass of such a convolution takes, under the present settings: pass -> bytes."""
+    wish, settings = asked_for(algorithm), current()
+    double = dtype == "float64"
+    pixels = window.h * window.w * channels + window.oh * window.ow * filters
+    copies = batch * pixels * (8 if double else 4) if data_format == "channels_first" else 0  # of x and y, or theirs
+    problem = (window, batch, channels, filters, groups, double)
+    return {
+        which: copies + kernels.workspace(*problem, which, wish, settings.isa, settings.threads)
+        for which in kernels.PASSES
     }
 
 

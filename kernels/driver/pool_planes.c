@@ -1,8 +1,8 @@
 /* Pooling over images of few channels: those of several images are taken for the channels of one.  The rows that a band
  * of results needs are transposed into scratch, pooled there, and the results transposed back. */
 #include <stdint.h>
-#include <stdlib.h>
 
+#include "buffers.h"
 #include "parallel.h"
 #include "pool_gather.h"
 
@@ -104,11 +104,11 @@ static void do_tasks(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
 static int pool_bands(banding *b) {
     const ptrdiff_t tasks = fl_ceil_div(b->g->images, IMAGES) * b->bands;
     const int team = fl_team(b->g->threads, tasks, b->g->work);
-    char *memory = malloc((size_t)(team * b->scratch_bytes) + 64);
-    if (!memory) return FL_ENOMEM;
-    b->scratch = memory + (-(uintptr_t)memory & 63);
+    const size_t bytes = (size_t)(team * b->scratch_bytes);
+    b->scratch = fl_buffer_get(bytes);
+    if (!b->scratch) return FL_ENOMEM;
     fl_parallel(team, tasks, do_tasks, b);
-    free(memory);
+    fl_buffer_put(b->scratch, bytes);
     return FL_OK;
 }
 

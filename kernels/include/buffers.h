@@ -11,8 +11,17 @@ void *fl_buffer_get(size_t bytes); /* NULL when there is no memory; contents are
 void fl_buffer_put(void *block, size_t bytes);
 
 size_t fl_buffers_idle(void);        /* bytes that wait for reuse */
+size_t fl_buffers_in_use(void);      /* bytes handed out, in whole blocks */
+size_t fl_buffers_peak(void);        /* the most that were handed out at once since the last call */
 void fl_buffers_limit(size_t bytes); /* no more than so many shall wait */
 void fl_buffers_empty(void);         /* give all of them back to the system */
+
+/* What would a driver ask for?  From fl_probe_begin to fl_probe_end, which returns the sum, this thread's requests are
+ * noted and refused, and its parallel regions do nothing.  So a driver that asks before it touches any data, and touches
+ * data in parallel regions alone, may be called with no data at all. */
+void fl_probe_begin(void);
+size_t fl_probe_end(void);
+int fl_probing(void);
 
 typedef struct fl_buffers fl_buffers;
 fl_buffers *fl_buffers_shared(void);

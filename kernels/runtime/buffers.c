@@ -14,6 +14,11 @@ enum {
     CLASSES = 8 * sizeof(size_t) * STEPS,
     SMALLEST = 1024,
 };
+#ifdef __SANITIZE_ADDRESS__
+enum { REUSE = 0 };
+#else
+enum { REUSE = 1 };
+#endif
 static const size_t HUGE_PAGE = 2 << 20, ADVISED = 4 << 20;
 
 typedef struct block {
@@ -23,7 +28,7 @@ typedef struct block {
 struct fl_buffers {
     pthread_mutex_t lock;
     block *idle[CLASSES];
-    size_t idle_bytes, limit;
+    size_t idle_bytes, limit, in_use, peak;
 };
 
 static struct fl_buffers own = {.lock = PTHREAD_MUTEX_INITIALIZER, .limit = (size_t)1 << 30};
@@ -56,10 +61,20 @@ static void *fresh(size_t size) {
     return memory;
 }
 
+static _Thread_local int probing;
+static _Thread_local size_t probed;
+
+void fl_probe_begin(void) { probing = 1, probed = 0; }
+size_t fl_probe_end(void) { return probing = 0, probed; }
+int fl_probing(void) { return probing; }
+
 void *fl_buffer_get(size_t bytes) {
+    if (probing) return probed += bytes, NULL;
     size_t size, class = class_of(bytes, &size);
     if (size < bytes) return NULL; /* the sum overflowed */
     lock_pool();
+    pool->in_use += size;
+    if (pool->in_use > pool->peak) pool->peak = pool->in_use;
     block *found = pool->idle[class];
     if (found) {
         pool->idle[class] = found->next;
@@ -72,32 +87,48 @@ void *fl_buffer_get(size_t bytes) {
         fl_buffers_empty();
         memory = fresh(size);
     }
+    if (!memory) {
+        lock_pool();
+        pool->in_use -= size;
+        unlock_pool();
+    }
     return memory;
 }
 
 void fl_buffer_put(void *memory, size_t bytes) {
     if (!memory) return;
     size_t size, class = class_of(bytes, &size);
-#ifndef __SANITIZE_ADDRESS__
     lock_pool();
-    int keep = pool->idle_bytes + size <= pool->limit;
+    int keep = REUSE && pool->idle_bytes + size <= pool->limit;
     if (keep) {
         block *b = memory;
         b->next = pool->idle[class];
         pool->idle[class] = b;
         pool->idle_bytes += size;
     }
+    pool->in_use -= size;
     unlock_pool();
-    if (keep) return;
-#else
-    (void)class;
-#endif
-    free(memory);
+    if (!keep) free(memory);
 }
 
 size_t fl_buffers_idle(void) {
     lock_pool();
     size_t bytes = pool->idle_bytes;
+    unlock_pool();
+    return bytes;
+}
+
+size_t fl_buffers_in_use(void) {
+    lock_pool();
+    size_t bytes = pool->in_use;
+    unlock_pool();
+    return bytes;
+}
+
+size_t fl_buffers_peak(void) {
+    lock_pool();
+    size_t bytes = pool->peak;
+    pool->peak = pool->in_use;
     unlock_pool();
     return bytes;
 }

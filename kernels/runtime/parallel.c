@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "parallel.h"
 
+#include "buffers.h"
 #include "fl_types.h"
 
 #ifdef _OPENMP
@@ -67,6 +68,7 @@ int fl_team(int threads, ptrdiff_t tasks, double work) {
 }
 
 void fl_parallel(int team, ptrdiff_t tasks, fl_body *body, void *job) {
+    if (fl_probing()) return;
 #ifdef _OPENMP
     if (team > 1) {
         /* Teams of several calling threads at once would only fight for the cores: the first caller gets one. */
