@@ -23,6 +23,7 @@ enum {
     MAX_OUT = FL_WINOGRAD_MAX_TILE * FL_WINOGRAD_MAX_TILE,
     MAX_NR = 64,
     V_BYTES = 256 << 10, /* of a block's V */
+    U_BYTES = 12 << 20,  /* of the panels whose U is made at once */
     K_BLOCK = 64,        /* inputs whose weights are transformed at once */
     PAD = 80,            /* elements between the xi matrices: their streams must not share cache sets */
     FEW_TILES = 256,     /* up to so many, U would cost more than it saves ... */
@@ -219,7 +220,7 @@ static plan make_plan(const problem *g, int m) {
         p.s_xi = whole_groups(&p, p.tiles) * nr + PAD;
         reals += 9 * K_BLOCK * nr + p.xis * (p.u_xi + p.s_xi);
     } else {
-        p.chunk_panels = FL_MAX(1, FL_MIN(p.panels, 2 * FL_PACKED_BYTES / (p.xis * u_size * real)));
+        p.chunk_panels = FL_MAX(1, FL_MIN(p.panels, U_BYTES / (p.xis * u_size * real)));
         p.block = FL_MIN(V_BYTES / (p.xis * p.k_width * real), fl_ceil_div(p.tiles, MIN_TASKS));
         p.block = FL_MAX(mr, p.block / mr * mr);
         p.blocks = fl_ceil_div(p.tiles, p.block);

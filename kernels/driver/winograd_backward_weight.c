@@ -24,9 +24,9 @@ enum {
     POINTS = 6,
     XIS = 36,
     PAD = 80,               /* elements between the xi matrices: their streams must not share cache sets */
-    BLOCK_TILES = 96,      /* tiles transformed at once by a slice */
+    BLOCK_TILES = 96,       /* tiles transformed at once by a slice, at most */
     RANGE_ROWS = 48,        /* channels of a range */
-    BATCH_BYTES = 4 << 20, /* of V and Z, where ranges share them */
+    BATCH_BYTES = 4 << 20,  /* of V and Z */
     MAX_NR = 64,
 };
 
@@ -164,7 +164,7 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
     p.slices = FL_MIN(FL_MIN(FL_SLICES, affordable), p.tiles / BLOCK_TILES);
     const ptrdiff_t tile_reals = XIS * (p.v_width + p.z_width), zeros = FL_MAX(p.v_width, p.z_width);
     if (p.slices >= 2) {
-        p.block = BLOCK_TILES;
+        p.block = FL_MAX(1, FL_MIN(BLOCK_TILES, BATCH_BYTES / (tile_reals * real)));
         p.scratch_bytes = fl_ceil_div((zeros + p.block * tile_reals + 2 * XIS * PAD) * real, 64) * 64;
     } else {
         p.slices = 1;
