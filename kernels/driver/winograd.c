@@ -22,12 +22,12 @@ enum {
     MAX_XI = FL_WINOGRAD_MAX_POINTS * FL_WINOGRAD_MAX_POINTS,
     MAX_OUT = FL_WINOGRAD_MAX_TILE * FL_WINOGRAD_MAX_TILE,
     MAX_NR = 64,
-    V_BYTES = 256 << 10, /* of a block's V */
-    U_BYTES = 12 << 20,  /* of the panels whose U is made at once */
-    K_BLOCK = 64,        /* inputs whose weights are transformed at once */
-    PAD = 80,            /* elements between the xi matrices: their streams must not share cache sets */
-    FEW_TILES = 256,     /* up to so many, U would cost more than it saves ... */
-    LARGE_U = 2 << 20,   /* ... unless it stays in cache */
+    V_BYTES = 256 << 10,     /* of a block's V */
+    SHARED_BYTES = 12 << 20, /* of the panels whose U is made at once, or of V where it is made for all tiles */
+    K_BLOCK = 64,            /* inputs whose weights are transformed at once */
+    PAD = 80,                /* elements between the xi matrices: their streams must not share cache sets */
+    FEW_TILES = 256,         /* up to so many, U would cost more than it saves ... */
+    LARGE_U = 2 << 20,       /* ... unless it stays in cache */
     MIN_TASKS = 16,
 };
 
@@ -210,7 +210,8 @@ static plan make_plan(const problem *g, int m) {
     p.tiles = g->batch * p.tiles_y * p.tiles_x;
     p.panels = fl_ceil_div(g->n, nr);
     p.k_width = fl_ceil_div(g->k, 16) * 16 + (g->k >= 48 ? 16 : 0);
-    p.by_panels = p.tiles <= FEW_TILES && p.panels >= 4 && p.xis * g->k * g->n * real > LARGE_U;
+    const ptrdiff_t u_bytes = p.xis * g->k * g->n * real, v_bytes = p.xis * p.tiles * p.k_width * real;
+    p.by_panels = p.tiles <= FEW_TILES && p.panels >= 4 && u_bytes > LARGE_U && v_bytes <= SHARED_BYTES;
     ptrdiff_t u_size = g->k * nr + PAD, reals = p.k_width + MAX_NR;
     if (p.by_panels) {
         p.chunk_panels = p.panels;
@@ -220,7 +221,7 @@ static plan make_plan(const problem *g, int m) {
         p.s_xi = whole_groups(&p, p.tiles) * nr + PAD;
         reals += 9 * K_BLOCK * nr + p.xis * (p.u_xi + p.s_xi);
     } else {
-        p.chunk_panels = FL_MAX(1, FL_MIN(p.panels, U_BYTES / (p.xis * u_size * real)));
+        p.chunk_panels = FL_MAX(1, FL_MIN(p.panels, SHARED_BYTES / (p.xis * u_size * real)));
         p.block = FL_MIN(V_BYTES / (p.xis * p.k_width * real), fl_ceil_div(p.tiles, MIN_TASKS));
         p.block = FL_MAX(mr, p.block / mr * mr);
         p.blocks = fl_ceil_div(p.tiles, p.block);
