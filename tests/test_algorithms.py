@@ -22,6 +22,9 @@ def test_the_algorithm_follows_the_problem() -> None:
     assert chosen(fl.Conv2D(64, 3, padding="same")) == "winograd_f4"
     assert chosen(fl.Conv2D(64, 3, strides=2)) == "direct"
     assert chosen(fl.Conv2D(64, 5)) == "direct"
+    assert chosen(fl.Conv2D(64, 1)) == "pointwise"
+    assert chosen(fl.Conv2D(64, 1, strides=2)) == "direct"
+    assert fl.Conv2D(8, 5).algorithm((9, 9, 6))["backward_input"] == "scatter"
     assert chosen(fl.Conv2D(64, 3, groups=64)) == "depthwise"
     assert chosen(fl.Conv2D(64, 3, dtype="float64")) == "direct"
     assert chosen(fl.Conv2D(8, 3), (56, 56, 3)) == "direct"
@@ -44,7 +47,7 @@ def test_high_precision_avoids_the_large_tiles() -> None:
 
 
 def test_an_algorithm_can_be_forced() -> None:
-    for name in ("direct", "winograd_f2", "winograd_f4"):
+    for name in ("direct", "scatter", "winograd_f2", "winograd_f4"):
         layer = fl.Conv2D(5, 3, algorithm=name)
         assert chosen(layer, (9, 9, 3)) == name
         assert layer.get_config()["algorithm"] == name

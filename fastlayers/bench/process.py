@@ -138,10 +138,15 @@ class ContenderProcess:
         return _START.format(affinity=affinity, enter=enter, name=self.name, threads=self.threads, dtype=self.dtype)
 
     def _environment(self) -> dict[str, str]:
-        """Every library's own way to say how many threads it may use."""
+        """Every library's own way to say how many threads it may use, and that OpenBLAS, which NumPy brings into every
+        process, lets its idle threads sleep at once: they would hold a core while others are on turn."""
         count = str(self.threads)
         names = ("OMP", "MKL", "OPENBLAS", "FASTLAYERS")
-        environment = os.environ | {f"{name}_NUM_THREADS": count for name in names} | {"NPROC": count}
+        environment = (
+            os.environ
+            | {f"{name}_NUM_THREADS": count for name in names}
+            | {"NPROC": count, "OPENBLAS_THREAD_TIMEOUT": "4"}
+        )
         if self.threads == 1:
             flags = environment.get("XLA_FLAGS", "")
             environment["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()

@@ -87,6 +87,9 @@ ROWS = {
     ),
     "several blocks": ConvCase(1, 33, 31, 9, 37, (3, 3), padding="same", data_format="channels_first"),
     "long sums": ConvCase(1, 3, 4, 190, 5, (3, 3), padding="same", activation="gelu"),
+    "pointwise": ConvCase(3, 7, 9, 35, 70, (1, 1), activation="silu", algorithm="pointwise"),
+    "pointwise, sums over many pixels": ConvCase(4, 21, 23, 5, 9, (1, 1)),
+    "few channels": ConvCase(3, 14, 13, 6, 16, (5, 4), (1, 2), ((1, 2), (0, 3)), algorithm="scatter"),
     "winograd": ConvCase(2, 15, 18, 17, 33, (3, 3), padding="same", activation="relu"),
     "winograd f4": ConvCase(1, 9, 6, 5, 3, (3, 3), padding=((0, 3), (4, 1)), algorithm="winograd_f4"),
     "winograd f2": ConvCase(3, 5, 7, 18, 9, (3, 3), activation="silu", algorithm="winograd_f2"),
@@ -141,6 +144,10 @@ def algorithms(case: ConvCase) -> list[str]:
         fitting.append("depthwise")
     if (case.kernel, case.strides, case.dilation, case.groups) == ((3, 3), (1, 1), (1, 1), 1):
         fitting += ["winograd_f2", "winograd_f4"]
+    if (case.kernel, case.strides, case.groups, case.padding) == ((1, 1), (1, 1), 1, "valid"):
+        fitting.append("pointwise")
+    if case.groups == 1 and case.c < 8 and case.dilation[1] == 1:
+        fitting.append("scatter")
     return fitting
 
 
@@ -217,9 +224,9 @@ def weight_bounds(args: Arguments, results: list[Any], eps: float) -> list[Any]:
     positive = reference.conv2d_backward_weight(abs(x), abs(dy), window, *rest)
     errors = [None if p is None else (terms + 1) * eps * p for p in positive]
     groups, data_format, _ = rest
-    if tile_of("backward_weight", (x, results[0]), window, groups, data_format, algorithm, eps) == 4:
+    if m := tile_of("backward_weight", (x, results[0]), window, groups, data_format, algorithm, eps):
         images = (plain(x, data_format), plain(dy, data_format))
-        errors[0] = errors[0] + winograd.weight_bound(*images, window.top, window.left, eps)
+        errors[0] = errors[0] + winograd.weight_bound(*images, window.top, window.left, m, eps)
     return errors
 
 

@@ -33,8 +33,8 @@ def _polynomials(points: tuple[float, ...], m: int, taps: int) -> tuple[Array, A
 
 
 HALF, TWO = math.sqrt(0.5), math.sqrt(2.0)
-POINTS = (0.0, HALF, -HALF, TWO, -TWO)
-MATRICES = {2: _polynomials((0.0, 1.0, -1.0), 2, 3), 4: _polynomials(POINTS, 4, 3)}
+POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, HALF, -HALF, TWO, -TWO)}
+MATRICES = {m: _polynomials(points, m, 3) for m, points in POINTS.items()}
 
 
 def tiles(x: Array, rows: int, cols: int, top: int, left: int, m: int) -> Array:
@@ -59,12 +59,12 @@ def bound(x: Array, W: Array, rows: int, cols: int, top: int, left: int, m: int,
     return np.asarray((W.shape[2] + TRANSFORMS) * eps * whole)
 
 
-def weight_bound(x: Array, dy: Array, top: int, left: int, eps: float) -> Array:
-    """For dW (3, 3, C, O) of x (N, H, W, C) and dy (N, OH, OW, O), whose 4 × 4 tiles are the filters."""
-    A, B, G = _polynomials(POINTS, 3, 4)
+def weight_bound(x: Array, dy: Array, top: int, left: int, m: int, eps: float) -> Array:
+    """For dW (3, 3, C, O) of x (N, H, W, C) and dy (N, OH, OW, O), whose m × m tiles are the filters."""
+    A, B, G = _polynomials(POINTS[m], 3, m)
     rows, cols = dy.shape[1:3]
-    V = np.einsum("ai,ntukij,bj->ntukab", B, tiles(abs(x), rows, cols, top, left, 4), B, optimize=True)
-    patches = tiles(abs(dy), rows, cols, 0, 0, 4)[..., :4, :4]
+    V = np.einsum("ai,ntukij,bj->ntukab", B, tiles(abs(x), rows, cols, top, left, m), B, optimize=True)
+    patches = tiles(abs(dy), rows, cols, 0, 0, m)[..., :m, :m]
     Z = np.einsum("ai,ntuoij,bj->ntuoab", G, patches, G, optimize=True)
     terms = V.shape[0] * V.shape[1] * V.shape[2]
     W = np.einsum("ia,ntukab,ntuoab,jb->ijko", A, V, Z, A, optimize=True)

@@ -1,6 +1,7 @@
 /* The table of convolution algorithms, and the choice among them. */
 #include "conv.h"
 
+#include "blocking.h"
 #include "conv_algorithms.h"
 #include "gemm_ukernels.h"
 #include "layout.h"
@@ -32,6 +33,18 @@ static int three_by_three(const fl_conv *c) {
     return w->kh == 3 && w->kw == 3 && w->sh == 1 && w->sw == 1 && w->dh == 1 && w->dw == 1 && c->groups == 1;
 }
 
+static int one_by_one(const fl_conv *c) {
+    const fl_window *w = &c->window;
+    return w->kh == 1 && w->kw == 1 && w->sh == 1 && w->sw == 1 && w->oh == w->h && w->ow == w->w && w->top == 0 && w->left == 0 &&
+           c->groups == 1;
+}
+
+/* Fewer channels of x than would fill a vector, and the taps of a kernel row side by side. */
+static int few_channels(const fl_conv *c) { return c->groups == 1 && c->channels < FL_MERGE_BELOW && c->window.dw == 1; }
+static int scatter_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
+    return (void)precise, pass == FL_CONV_BACKWARD_INPUT && c->window.kw > 1;
+}
+
 /* Channels must be many enough to pay for the transforms of x and y; double precision stays direct. */
 static int transforms_pay(const fl_conv *c) { return sizeof(fl_real) == 4 && c->channels >= 16 && c->filters >= 16; }
 
@@ -55,10 +68,12 @@ static const algorithm algorithms[] = {
      FL(depthwise_backward_weight)},
     {"grouped", few_channels_a_group, always, FL(depthwise_forward), FL(depthwise_backward_input),
      FL(depthwise_backward_weight)},
+    {"pointwise", one_by_one, always, FL(pointwise_forward), FL(pointwise_backward_input), FL(pointwise_backward_weight)},
     {"winograd_f4", three_by_three, f4_pays, FL(winograd_f4_forward), FL(winograd_f4_backward_input),
      FL(winograd_f4_backward_weight)},
     {"winograd_f2", three_by_three, f2_pays, FL(winograd_f2_forward), FL(winograd_f2_backward_input),
-     FL(direct_backward_weight)},
+     FL(winograd_f2_backward_weight)},
+    {"scatter", few_channels, scatter_pays, FL(direct_forward), FL(scatter_backward_input), FL(direct_backward_weight)},
     {"direct", any, always, FL(direct_forward), FL(direct_backward_input), FL(direct_backward_weight)},
 };
 enum { COUNT = sizeof algorithms / sizeof *algorithms };

@@ -1,7 +1,7 @@
-/* The weight gradient of a 3x3 convolution by Winograd: 4x4 tiles of dy slide over 6x6 patches of x.
+/* The weight gradient of a 3x3 convolution by Winograd: m x m tiles of dy, m = 2 or 4, slide over patches of x, p = m + 2 wide.
  *
  * With V[xi] (tiles x channels) and Z[xi] (tiles x filters), the transforms of patches and of dy's tiles, the sums
- * S[xi] = V[xi]^T Z[xi] (channels x filters) are 36 ordinary products with the tiles as their depth.  Two orders:
+ * S[xi] = V[xi]^T Z[xi] (channels x filters) are p^2 ordinary products with the tiles as their depth.  Two orders:
  *
  *     slices    where S is small: each slice of the tiles, a number that depends on the problem alone, keeps an S of its own
  *               and transforms block after block of tiles in cache; the slices are added in order at the end.
@@ -20,9 +20,7 @@
 #include "winograd_ukernels.h"
 
 enum {
-    M = 4,
-    POINTS = 6,
-    XIS = 36,
+    MAX_XI = FL_WINOGRAD_MAX_POINTS * FL_WINOGRAD_MAX_POINTS,
     PAD = 80,               /* elements between the xi matrices: their streams must not share cache sets */
     BLOCK_TILES = 96,       /* tiles transformed at once by a slice, at most */
     RANGE_ROWS = 48,        /* channels of a range */
@@ -36,7 +34,9 @@ static const fl_winograd_ukernels *const winograd_ukernels[] = {FL_ISA_ROWS(wino
 typedef struct {
     const fl_conv *c;
     const fl_gemm_ukernels *gemm;
-    const fl_winograd_ukernels *transforms;
+    const fl_winograd_transforms *transforms;
+    const fl_winograd_gradient *gradient;
+    ptrdiff_t m, xis;
     const fl_real *x, *dy;
     fl_real *dkernel;
     ptrdiff_t tiles_y, tiles_x, tiles, panels;
@@ -57,12 +57,12 @@ static fl_real *scratch_of(const plan *p, int thread) { return (fl_real *)(p->sc
 static void transform_tile(const plan *p, ptrdiff_t tile, const fl_real *zeros, fl_real *v, fl_real *z, ptrdiff_t at) {
     const fl_conv *c = p->c;
     const fl_window *w = &c->window;
-    const ptrdiff_t image = tile / (p->tiles_y * p->tiles_x), y0 = tile / p->tiles_x % p->tiles_y * M, x0 = tile % p->tiles_x * M;
-    const fl_real *pixels[XIS];
-    fl_square(POINTS, p->x + image * w->h * w->w * c->channels, w->h, w->w, c->channels, y0 - w->top, x0 - w->left, zeros, pixels);
-    p->transforms->f4.input(c->channels, pixels, v + at * p->v_width, v_xi(p));
-    fl_square(M, p->dy + image * w->oh * w->ow * c->filters, w->oh, w->ow, c->filters, y0, x0, zeros, pixels);
-    p->transforms->gradient.gradient(c->filters, pixels, z + at * p->z_width, z_xi(p));
+    const ptrdiff_t image = tile / (p->tiles_y * p->tiles_x), y0 = tile / p->tiles_x % p->tiles_y * p->m, x0 = tile % p->tiles_x * p->m;
+    const fl_real *pixels[MAX_XI];
+    fl_square(p->m + 2, p->x + image * w->h * w->w * c->channels, w->h, w->w, c->channels, y0 - w->top, x0 - w->left, zeros, pixels);
+    p->transforms->input(c->channels, pixels, v + at * p->v_width, v_xi(p));
+    fl_square(p->m, p->dy + image * w->oh * w->ow * c->filters, w->oh, w->ow, c->filters, y0, x0, zeros, pixels);
+    p->gradient->gradient(c->filters, pixels, z + at * p->z_width, z_xi(p));
 }
 
 /* S[xi] (+)= V[xi]^T Z[xi] for channels [c0, c1) and panels [first, last); sums starts at c0 and the first panel. */
@@ -70,7 +70,7 @@ static void multiply(const plan *p, ptrdiff_t tiles, const fl_real *v, const fl_
                      ptrdiff_t first, ptrdiff_t last, fl_real *sums, int accumulate) {
     const ptrdiff_t mr = p->gemm->mr, nr = p->gemm->nr;
     fl_real nowhere[MAX_NR];
-    for (ptrdiff_t xi = 0; xi < XIS; xi++)
+    for (ptrdiff_t xi = 0; xi < p->xis; xi++)
         for (ptrdiff_t row = c0; row < c1; row += mr) {
             const fl_real *in[FL_MAX_MR];
             fl_real *out[FL_MAX_MR];
@@ -96,18 +96,18 @@ static void finish(const plan *p, ptrdiff_t channel, ptrdiff_t panel, const fl_r
     fl_real *dw[9];
     for (ptrdiff_t tap = 0; tap < 9; tap++)
         dw[tap] = p->dkernel + (tap * p->c->channels + channel) * p->c->filters + panel * nr;
-    p->transforms->gradient.weights(columns, sums, p->s_xi, p->slices, XIS * p->s_xi, dw, accumulate);
+    p->gradient->weights(columns, sums, p->s_xi, p->slices, p->xis * p->s_xi, dw, accumulate);
 }
 
 /* ---- slices ---- */
 
 static void run_slices(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const plan *p = job;
-    fl_real *zeros = scratch_of(p, thread), *v = zeros + FL_MAX(p->v_width, p->z_width), *z = v + XIS * v_xi(p);
+    fl_real *zeros = scratch_of(p, thread), *v = zeros + FL_MAX(p->v_width, p->z_width), *z = v + p->xis * v_xi(p);
     memset(zeros, 0, (size_t)(v - zeros) * sizeof *zeros);
     for (ptrdiff_t slice = begin; slice < end; slice++) {
         ptrdiff_t first = p->tiles * slice / p->slices, last = p->tiles * (slice + 1) / p->slices;
-        fl_real *sums = p->shared + slice * XIS * p->s_xi;
+        fl_real *sums = p->shared + slice * p->xis * p->s_xi;
         for (ptrdiff_t tile = first; tile < last; tile += p->block) {
             ptrdiff_t count = FL_MIN(p->block, last - tile);
             for (ptrdiff_t i = 0; i < count; i++) transform_tile(p, tile + i, zeros, v, z, i);
@@ -131,7 +131,7 @@ static void transform_batch(void *job, ptrdiff_t begin, ptrdiff_t end, int threa
     fl_real *zeros = scratch_of(p, thread);
     memset(zeros, 0, (size_t)FL_MAX(p->v_width, p->z_width) * sizeof *zeros);
     for (ptrdiff_t i = begin; i < end; i++)
-        transform_tile(p, p->first_tile + i, zeros, p->shared, p->shared + XIS * v_xi(p), i);
+        transform_tile(p, p->first_tile + i, zeros, p->shared, p->shared + p->xis * v_xi(p), i);
 }
 
 static void run_ranges(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
@@ -140,7 +140,7 @@ static void run_ranges(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const ptrdiff_t tiles = FL_MIN(p->block, p->tiles - p->first_tile);
     for (ptrdiff_t task = begin; task < end; task++) {
         ptrdiff_t c0 = task / p->panels * p->range_rows, c1 = FL_MIN(p->c->channels, c0 + p->range_rows), panel = task % p->panels;
-        multiply(p, tiles, p->shared, p->shared + XIS * v_xi(p), c0, c1, panel, panel + 1, sums, 0);
+        multiply(p, tiles, p->shared, p->shared + p->xis * v_xi(p), c0, c1, panel, panel + 1, sums, 0);
         for (ptrdiff_t channel = c0; channel < c1; channel++)
             finish(p, channel, panel, sums + (channel - c0) * p->s_width, p->first_tile > 0);
     }
@@ -148,24 +148,27 @@ static void run_ranges(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
 
 /* ---- plan ---- */
 
-static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dkernel) {
+static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dkernel, ptrdiff_t m) {
     const fl_window *w = &c->window;
-    plan p = {.c = c, .gemm = gemm_ukernels[c->isa], .transforms = winograd_ukernels[c->isa], .x = x, .dy = dy, .dkernel = dkernel};
+    const fl_winograd_ukernels *uk = winograd_ukernels[c->isa];
+    plan p = {.c = c, .gemm = gemm_ukernels[c->isa], .x = x, .dy = dy, .dkernel = dkernel, .m = m, .xis = (m + 2) * (m + 2)};
+    p.transforms = m == 2 ? &uk->f2 : &uk->f4;
+    p.gradient = m == 2 ? &uk->f2_gradient : &uk->f4_gradient;
     const ptrdiff_t nr = p.gemm->nr, real = sizeof(fl_real);
-    p.tiles_y = fl_ceil_div(w->oh, M);
-    p.tiles_x = fl_ceil_div(w->ow, M);
+    p.tiles_y = fl_ceil_div(w->oh, m);
+    p.tiles_x = fl_ceil_div(w->ow, m);
     p.tiles = c->batch * p.tiles_y * p.tiles_x;
     p.panels = fl_ceil_div(c->filters, nr);
     p.v_width = fl_ceil_div(c->channels, 16) * 16 + (c->channels >= 48 ? 16 : 0);
     p.z_width = p.panels * nr + 16;
     p.s_width = p.panels * nr;
     p.s_xi = c->channels * p.s_width + PAD;
-    ptrdiff_t affordable = FL_SLICES_BYTES / (XIS * p.s_xi * real);
+    ptrdiff_t affordable = FL_SLICES_BYTES / (p.xis * p.s_xi * real);
     p.slices = FL_MIN(FL_MIN(FL_SLICES, affordable), p.tiles / BLOCK_TILES);
-    const ptrdiff_t tile_reals = XIS * (p.v_width + p.z_width), zeros = FL_MAX(p.v_width, p.z_width);
+    const ptrdiff_t tile_reals = p.xis * (p.v_width + p.z_width), zeros = FL_MAX(p.v_width, p.z_width);
     if (p.slices >= 2) {
         p.block = FL_MAX(1, FL_MIN(BLOCK_TILES, BATCH_BYTES / (tile_reals * real)));
-        p.scratch_bytes = fl_ceil_div((zeros + p.block * tile_reals + 2 * XIS * PAD) * real, 64) * 64;
+        p.scratch_bytes = fl_ceil_div((zeros + p.block * tile_reals + 2 * p.xis * PAD) * real, 64) * 64;
     } else {
         p.slices = 1;
         p.block = FL_MAX(1, FL_MIN(p.tiles, BATCH_BYTES / (tile_reals * real)));
@@ -173,18 +176,18 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
         p.ranges = fl_ceil_div(c->channels, p.range_rows);
         p.s_width = nr;
         p.s_xi = p.range_rows * nr + PAD;
-        p.scratch_bytes = fl_ceil_div(FL_MAX(zeros, XIS * p.s_xi) * real, 64) * 64;
+        p.scratch_bytes = fl_ceil_div(FL_MAX(zeros, p.xis * p.s_xi) * real, 64) * 64;
     }
     return p;
 }
 
-int FL(winograd_f4_backward_weight)(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias) {
+static int run(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias, ptrdiff_t m) {
     if (c->batch == 0) return FL(direct_backward_weight)(c, x, dy, dkernel, dbias);
-    plan p = make_plan(c, x, dy, dkernel);
+    plan p = make_plan(c, x, dy, dkernel, m);
     const int by_slices = p.slices > 1;
-    const double work = 2.0 * XIS * (double)p.tiles * (double)c->channels * (double)c->filters;
+    const double work = 2.0 * (double)p.xis * (double)p.tiles * (double)c->channels * (double)c->filters;
     const int team = fl_team(c->threads, by_slices ? p.slices : p.ranges * p.panels, work);
-    const ptrdiff_t shared = XIS * (by_slices ? p.slices * p.s_xi : v_xi(&p) + z_xi(&p));
+    const ptrdiff_t shared = p.xis * (by_slices ? p.slices * p.s_xi : v_xi(&p) + z_xi(&p));
     const size_t scratch = (size_t)(team * p.scratch_bytes), bytes = scratch + (size_t)shared * sizeof(fl_real);
     p.scratch = fl_buffer_get(bytes);
     if (!p.scratch) return FL_ENOMEM;
@@ -201,4 +204,11 @@ int FL(winograd_f4_backward_weight)(const fl_conv *c, const void *x, const void 
     }
     fl_buffer_put(p.scratch, bytes);
     return dbias ? FL(sum_rows)(c->batch * c->window.oh * c->window.ow, c->filters, dy, dbias, c->threads) : FL_OK;
+}
+
+int FL(winograd_f2_backward_weight)(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias) {
+    return run(c, x, dy, dkernel, dbias, 2);
+}
+int FL(winograd_f4_backward_weight)(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias) {
+    return run(c, x, dy, dkernel, dbias, 4);
 }

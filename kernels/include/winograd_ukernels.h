@@ -20,10 +20,10 @@ typedef struct {
                    fl_real *const *y);
 } fl_winograd_transforms;
 
-/* The weight gradient takes 4 x 4 tiles of dy as the filter and gives 3 x 3 outputs, on the points of m = 4:
- * dW = A3^T [ sum over tiles (G4 dy G4^T) . (B^T d B) ] A3. */
+/* The weight gradient takes m x m tiles of dy as the filter and gives 3 x 3 outputs, on the same points:
+ * dW = A3^T [ sum over tiles (Gm dy Gm^T) . (B^T d B) ] A3. */
 typedef struct {
-    /* z[xi * z_xi + o] = (G4 dy G4^T)[xi][o], dy[i][j][o] = pixels[i * 4 + j][o];  z has room for whole vectors */
+    /* z[xi * z_xi + o] = (Gm dy Gm^T)[xi][o], dy[i][j][o] = pixels[i * m + j][o];  z has room for whole vectors */
     void (*gradient)(ptrdiff_t filters, const fl_real *const *pixels, fl_real *z, ptrdiff_t z_xi);
     /* dw[tap][o] (+)= (A3^T s A3)[tap][o], s[xi][o] = sum over slices of sums[slice * s_slice + xi * s_xi + o] */
     void (*weights)(ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, ptrdiff_t slices, ptrdiff_t s_slice, fl_real *const *dw,
@@ -32,7 +32,7 @@ typedef struct {
 
 typedef struct {
     fl_winograd_transforms f2, f4;
-    fl_winograd_gradient gradient;
+    fl_winograd_gradient f2_gradient, f4_gradient;
 } fl_winograd_ukernels;
 
 FL_DECLARE_ROWS(fl_winograd_ukernels, winograd);

@@ -129,12 +129,19 @@ INLINE void output(const int m, ptrdiff_t columns, const fl_real *sums, ptrdiff_
         for (int i = 0; i < m * m; i++) FL_UK(activation).forward[activation](columns, y[i], y[i], alpha);
 }
 
-INLINE void gradient_axis(const vreal *g, const int g_step, vreal *z, const int step) { /* G4 g */
+INLINE void gradient_axis(const int m, const vreal *g, const int g_step, vreal *z, const int step) { /* Gm g */
+    vreal g0 = g[0], g1 = g[g_step];
+    z[0] = g0;
+    if (m == 2) {
+        z[step] = (fl_real)0.5 * (g0 + g1);
+        z[2 * step] = (fl_real)0.5 * (g0 - g1);
+        z[3 * step] = g1;
+        return;
+    }
     const fl_real fa = (fl_real)(-2.0 / 3), fb = (fl_real)(1.0 / 6);
-    vreal g0 = g[0], g1 = g[g_step], g2 = g[2 * g_step], g3 = g[3 * g_step];
+    vreal g2 = g[2 * g_step], g3 = g[3 * g_step];
     vreal even_a = fa * (g0 + (fl_real)0.5 * g2), odd_a = (fa * A) * (g1 + (fl_real)0.5 * g3);
     vreal even_b = fb * (g0 + 2 * g2), odd_b = (fb * B) * (g1 + 2 * g3);
-    z[0] = g0;
     z[step] = even_a + odd_a;
     z[2 * step] = even_a - odd_a;
     z[3 * step] = even_b + odd_b;
@@ -142,46 +149,54 @@ INLINE void gradient_axis(const vreal *g, const int g_step, vreal *z, const int 
     z[5 * step] = g3;
 }
 
-INLINE void taps_axis(const vreal *s, const int s_step, vreal *w, const int step) { /* A3^T s */
+INLINE void taps_axis(const int m, const vreal *s, const int s_step, vreal *w, const int step) { /* A3^T s */
     vreal even_a = s[s_step] + s[2 * s_step], odd_a = s[s_step] - s[2 * s_step];
+    if (m == 2) {
+        w[0] = s[0] + even_a;
+        w[step] = odd_a;
+        w[2 * step] = even_a - s[3 * s_step];
+        return;
+    }
     vreal even_b = s[3 * s_step] + s[4 * s_step], odd_b = s[3 * s_step] - s[4 * s_step];
     w[0] = s[0] + even_a + even_b;
     w[step] = A * odd_a + B * odd_b;
     w[2 * step] = (fl_real)0.5 * even_a + 2 * even_b + s[5 * s_step];
 }
 
-INLINE void gradient_vector(ptrdiff_t n, const int whole, ptrdiff_t o, const fl_real *const *pixels, fl_real *z,
+INLINE void gradient_vector(const int m, ptrdiff_t n, const int whole, ptrdiff_t o, const fl_real *const *pixels, fl_real *z,
                             ptrdiff_t z_xi) {
-    vreal half[24], all[6];
-    UNROLL for (int j = 0; j < 4; j++) {
-        vreal g[4];
-        UNROLL for (int i = 0; i < 4; i++) g[i] = load(pixels[i * 4 + j] + o, n, whole);
-        gradient_axis(g, 1, half + j, 4);
+    const int p = m + 2;
+    vreal half[MAX_POINTS * FL_WINOGRAD_MAX_TILE], all[MAX_POINTS];
+    UNROLL for (int j = 0; j < m; j++) {
+        vreal g[FL_WINOGRAD_MAX_TILE];
+        UNROLL for (int i = 0; i < m; i++) g[i] = load(pixels[i * m + j] + o, n, whole);
+        gradient_axis(m, g, 1, half + j, m);
     }
-    UNROLL for (int i = 0; i < 6; i++) {
-        gradient_axis(half + 4 * i, 1, all, 1);
-        UNROLL for (int j = 0; j < 6; j++) vstore(z + (i * 6 + j) * z_xi + o, all[j]);
+    UNROLL for (int i = 0; i < p; i++) {
+        gradient_axis(m, half + m * i, 1, all, 1);
+        UNROLL for (int j = 0; j < p; j++) vstore(z + (i * p + j) * z_xi + o, all[j]);
     }
 }
 
-static void gradient(ptrdiff_t filters, const fl_real *const *pixels, fl_real *z, ptrdiff_t z_xi) {
+INLINE void gradient(const int m, ptrdiff_t filters, const fl_real *const *pixels, fl_real *z, ptrdiff_t z_xi) {
     ptrdiff_t o = 0;
-    for (; o + VL <= filters; o += VL) gradient_vector(VL, 1, o, pixels, z, z_xi);
-    if (o < filters) gradient_vector(filters - o, 0, o, pixels, z, z_xi);
+    for (; o + VL <= filters; o += VL) gradient_vector(m, VL, 1, o, pixels, z, z_xi);
+    if (o < filters) gradient_vector(m, filters - o, 0, o, pixels, z, z_xi);
 }
 
-static void gradient_weights(ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, ptrdiff_t slices, ptrdiff_t s_slice,
-                             fl_real *const *dw, int accumulate) {
+INLINE void gradient_weights(const int m, ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, ptrdiff_t slices,
+                             ptrdiff_t s_slice, fl_real *const *dw, int accumulate) {
+    const int p = m + 2;
     for (ptrdiff_t o = 0; o < columns; o += VL) {
         const ptrdiff_t n = columns - o;
-        vreal s[36], half[18], out[3];
-        for (int xi = 0; xi < 36; xi++) {
+        vreal s[MAX_POINTS * MAX_POINTS], half[3 * MAX_POINTS], out[3];
+        for (int xi = 0; xi < p * p; xi++) {
             s[xi] = vload(sums + xi * s_xi + o);
             for (ptrdiff_t slice = 1; slice < slices; slice++) s[xi] += vload(sums + slice * s_slice + xi * s_xi + o);
         }
-        UNROLL for (int j = 0; j < 6; j++) taps_axis(s + j, 6, half + j, 6);
+        UNROLL for (int j = 0; j < p; j++) taps_axis(m, s + j, p, half + j, p);
         for (int i = 0; i < 3; i++) {
-            taps_axis(half + 6 * i, 1, out, 1);
+            taps_axis(m, half + p * i, 1, out, 1);
             for (int j = 0; j < 3; j++) {
                 fl_real *to = dw[3 * i + j] + o;
                 if (accumulate) out[j] += n >= VL ? vload(to) : vload_part(to, n);
@@ -202,10 +217,18 @@ static void gradient_weights(ptrdiff_t columns, const fl_real *sums, ptrdiff_t s
     static void output_##m(ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, const fl_real *bias, int activation,   \
                            fl_real alpha, fl_real *const *y) {                                                            \
         output(m, columns, sums, s_xi, bias, activation, alpha, y);                                                       \
+    }                                                                                                                     \
+    static void gradient_##m(ptrdiff_t filters, const fl_real *const *pixels, fl_real *z, ptrdiff_t z_xi) {               \
+        gradient(m, filters, pixels, z, z_xi);                                                                            \
+    }                                                                                                                     \
+    static void gradient_weights_##m(ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, ptrdiff_t slices,            \
+                                     ptrdiff_t s_slice, fl_real *const *dw, int accumulate) {                             \
+        gradient_weights(m, columns, sums, s_xi, slices, s_slice, dw, accumulate);                                        \
     }
 TRANSFORMS(2)
 TRANSFORMS(4)
 
 const fl_winograd_ukernels FL_UK(winograd) = {.f2 = {.input = input_2, .weights = weights_2, .output = output_2},
                                               .f4 = {.input = input_4, .weights = weights_4, .output = output_4},
-                                              .gradient = {.gradient = gradient, .weights = gradient_weights}};
+                                              .f2_gradient = {.gradient = gradient_2, .weights = gradient_weights_2},
+                                              .f4_gradient = {.gradient = gradient_4, .weights = gradient_weights_4}};
