@@ -19,7 +19,7 @@ def section(path: Path) -> str:
     version = kept.versions[peer][peer]
     place = path.relative_to(README.parent).with_suffix("").as_posix()
     threads = " / ".join(str(count) for count in kept.threads() if count)
-    cpu, isa = kept.machine["CPU"], kept.machine["instruction set"]
+    cpu, isa = kept.machine["CPU"], kept.machine["instruction set"].partition(":")[0]
     lines = [
         f"Times as fast as PyTorch {version} in the better of its memory formats, with {threads} threads on {cpu}",
         f"({isa}); medians over the shapes of real networks, of whole nets geometric means:",
@@ -28,8 +28,8 @@ def section(path: Path) -> str:
         "",
         f"![ratio of each case, and the share of the machine's limits]({place}.png)",
         "",
-        f"Every case, and ONNX Runtime, JAX and NumPy: [{Path(place).name}.md]({place}.md). On your machine, with the peers",
-        "installed as [docs/performance.md](docs/performance.md) says:",
+        f"Every case, and ONNX Runtime, JAX and NumPy: [{Path(place).name}.md]({place}.md).",
+        "On your machine, with the peers installed as [docs/performance.md](docs/performance.md) says:",
         "",
         "```sh",
         kept.command,
