@@ -94,6 +94,7 @@ static void pack_row(const plan *p, const fl_real *from, ptrdiff_t begin, ptrdif
         memset(to + c / p->lane * column, 0, (size_t)(begin * p->lane) * sizeof *to);
         memset(to + c / p->lane * column + end * p->lane, 0, (size_t)((p->x_cols - end) * p->lane) * sizeof *to);
     }
+    if (begin == end) return;
     if (count == p->c->channels && count <= p->lane) {
         memcpy(to + begin * p->lane, from, (size_t)((end - begin) * count) * sizeof *to);
         return;
