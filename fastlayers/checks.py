@@ -29,6 +29,21 @@ def float_dtype(who: str, dtype: object) -> np.dtype[Any]:
     raise TypeError(f'{who} expects dtype to be "float32" or "float64", got {dtype!r}')
 
 
+def axis_number(who: str, axis: object) -> int:
+    """`axis` as it is, counted as NumPy does; TypeError unless it is an int."""
+    if isinstance(axis, bool) or not isinstance(axis, int):
+        raise TypeError(f"{who} expects axis to be an int, got {axis!r}")
+    return axis
+
+
+def feature_axis(who: str, axis: object) -> int:
+    """An axis that counts the batch axis as 0, and is another; ValueError for 0."""
+    number = axis_number(who, axis)
+    if number == 0:
+        raise ValueError(f"{who} expects axis other than 0, the batch, got {axis}")
+    return number
+
+
 def native_dtype(x: Array) -> np.dtype[Any]:
     """The dtype of x in this machine's byte order: the one in which results come back."""
     return x.dtype if x.dtype.isnative else x.dtype.newbyteorder("=")

@@ -14,6 +14,8 @@ import pages
 import pytest
 
 from fastlayers import cli
+from fastlayers.bench import startup, suite
+from fastlayers.bench.task import select
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -64,11 +66,13 @@ def library_commands(text: str) -> list[list[str]]:
 
 
 def check_command(arguments: list[str]) -> None:
-    """AssertionError unless the command line takes these arguments."""
+    """AssertionError unless the command line takes these arguments; ValueError for patterns that no task fits."""
     said, status = io.StringIO(), None
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         try:
-            cli._parser().parse_args(arguments)
+            given = cli._parser().parse_args(arguments)
+            if getattr(given, "only", None):
+                select([*suite.tasks(), startup.TASK], given.only, quick=False)
         except SystemExit as stop:  # --help and --version end well
             status = stop.code
     assert not status, f"python -m fastlayers {' '.join(arguments)}: {said.getvalue()}"

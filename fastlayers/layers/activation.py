@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastlayers import ops
-from fastlayers.checks import Array
+from fastlayers.checks import Array, feature_axis
 from fastlayers.layer import Layer
 from fastlayers.ops.activation import BACKWARD_FROM, ELEMENTWISE, check_name, elementwise
 from fastlayers.ops.geometry import expect_shape
@@ -76,11 +76,7 @@ class Softmax(Layer):
 
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)
-        if isinstance(axis, bool) or not isinstance(axis, int):
-            raise TypeError(f"{self.name} expects axis to be an int, got {axis!r}")
-        if axis == 0:
-            raise ValueError(f"{self.name} expects axis other than 0, the batch, got {axis}")
-        self.axis = axis
+        self.axis = feature_axis(self.name, axis)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

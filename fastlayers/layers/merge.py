@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastlayers.checks import Array
+from fastlayers.checks import Array, feature_axis
 from fastlayers.layer import Layer
 from fastlayers.ops.geometry import expect_shape
 from fastlayers.ops.merge import add, multiply
@@ -130,11 +130,7 @@ class Concatenate(Layer):
 
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)
-        if isinstance(axis, bool) or not isinstance(axis, int):
-            raise TypeError(f"{self.name} expects axis to be an int, got {axis!r}")
-        if axis == 0:
-            raise ValueError(f"{self.name} expects axis other than 0, the batch, got {axis}")
-        self.axis = axis
+        self.axis = feature_axis(self.name, axis)
 
     def build(self, input_shape: Shape) -> None:
         self.compute_output_shape(input_shape)  # refuses what does not fit

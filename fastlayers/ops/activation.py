@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastlayers.backend import run
-from fastlayers.checks import Array, real, same_floats
+from fastlayers.checks import Array, axis_number, real, same_floats
 from fastlayers.ops.geometry import expect_shape, rows
 
 # name -> what backward works from: the output y or the input x
@@ -146,9 +146,7 @@ def softmax_backward(dy: Array, y: Array, axis: int = -1, *, name: str = "softma
 
 
 def _check_axis(name: str, x: Array, axis: int) -> None:
-    if isinstance(axis, bool) or not isinstance(axis, int):
-        raise TypeError(f"{name} expects axis to be an int, got {axis!r}")
-    if not -x.ndim <= axis < x.ndim:
+    if not -x.ndim <= axis_number(name, axis) < x.ndim:
         raise ValueError(f"{name} expects axis to be one of the {x.ndim} axes of x {x.shape}, got {axis}")
 
 

@@ -57,6 +57,9 @@ typedef struct {
 } chunk;
 
 static ptrdiff_t chunks_of(const plan *p) { return fl_ceil_div(p->c->batch, p->chunk_images) * p->chunks_y * p->chunks_x; }
+static ptrdiff_t runs_bytes(const plan *p) {
+    return fl_ceil_div(p->chunk_images * p->chunk_rows * p->uk->mr * (ptrdiff_t)sizeof(void *), LINE) * LINE;
+}
 static ptrdiff_t pixels_of(const chunk *k) { return k->images * k->rows * k->cols; }
 
 static chunk chunk_number(const plan *p, ptrdiff_t number) {
@@ -75,9 +78,6 @@ static ptrdiff_t panel_columns(const plan *p, ptrdiff_t panel) {
 }
 static ptrdiff_t panel_first(const plan *p, ptrdiff_t panel) {
     return panel / p->panels_per_group * p->n + panel % p->panels_per_group * p->uk->nr;
-}
-static ptrdiff_t panel_width(const plan *p, ptrdiff_t columns) {
-    return columns <= p->uk->nr_narrow ? p->uk->nr_narrow : p->uk->nr;
 }
 
 static inline void copy(fl_real *to, const fl_real *from, ptrdiff_t count) {
@@ -125,7 +125,7 @@ static void pack_dy(const plan *p, const chunk *k, ptrdiff_t first_panel, ptrdif
     const ptrdiff_t filters = p->c->filters;
     fl_real *to = k->dy;
     for (ptrdiff_t panel = first_panel; panel < last_panel; panel++, to += FL_CHUNK_PIXELS * p->uk->nr) {
-        ptrdiff_t columns = panel_columns(p, panel), width = panel_width(p, columns);
+        ptrdiff_t columns = panel_columns(p, panel), width = fl_panel_width(p->uk, columns);
         for (ptrdiff_t row = 0; row < k->images * k->rows; row++) {
             ptrdiff_t image = k->image + row / k->rows, y = k->row + row % k->rows, pixel = (image * w->oh + y) * w->ow + k->col;
             FL(pack_panel)(k->cols, columns, p->dy + pixel * filters + panel_first(p, panel), filters, 1,
@@ -138,7 +138,7 @@ static void pack_dy(const plan *p, const chunk *k, ptrdiff_t first_panel, ptrdif
 static void add_bias(const plan *p, const chunk *k, ptrdiff_t first_panel, ptrdiff_t last_panel, fl_real *dbias) {
     const fl_real *from = k->dy;
     for (ptrdiff_t panel = first_panel; panel < last_panel; panel++, from += FL_CHUNK_PIXELS * p->uk->nr) {
-        ptrdiff_t columns = panel_columns(p, panel), width = panel_width(p, columns);
+        ptrdiff_t columns = panel_columns(p, panel), width = fl_panel_width(p->uk, columns);
         fl_real *sums = dbias + panel_first(p, panel);
         for (ptrdiff_t pixel = 0; pixel < pixels_of(k); pixel++)
             for (ptrdiff_t j = 0; j < columns; j++) sums[j] += from[pixel * width + j];
@@ -167,13 +167,13 @@ static void run_tiles(const plan *p, const chunk *k, ptrdiff_t first, ptrdiff_t 
         }
         const fl_real *b = dy;
         for (ptrdiff_t panel = first_panel; panel < last_panel; panel++, b += FL_CHUNK_PIXELS * p->uk->nr) {
-            ptrdiff_t columns = panel_columns(p, panel), width = panel_width(p, columns), at = panel_first(p, panel);
+            ptrdiff_t columns = panel_columns(p, panel), width = fl_panel_width(p->uk, columns), at = panel_first(p, panel);
             for (ptrdiff_t i = 0; i < mr; i++) out[i] = row + i < rows ? rows_of_c[i] + at : nowhere;
             tile.b = b;
             tile.b_k = width;
             tile.b_next = run * width;
             tile.n = columns;
-            (width == p->uk->nr ? p->uk->tile : p->uk->tile_narrow)(&tile);
+            fl_tile_of_width(p->uk, width)(&tile);
         }
     }
 }
@@ -209,7 +209,7 @@ static void run_tasks(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
         for (ptrdiff_t number = first; number < last; number++) {
             chunk k = chunk_number(p, number);
             k.runs = (const fl_real **)(p->scratch + thread * p->scratch_bytes);
-            k.dy = (fl_real *)(k.runs + p->chunk_images * p->chunk_rows * p->uk->mr);
+            k.dy = (fl_real *)((char *)k.runs + runs_bytes(p));
             k.x = k.dy + fl_ceil_div(p->panels, p->splits) * FL_CHUNK_PIXELS * p->uk->nr;
             run_chunk(p, &k, first_panel, last_panel, dkernel, number > first);
             if (p->dbias) add_bias(p, &k, first_panel, last_panel, dbias);
@@ -258,8 +258,7 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
     p.channel_block = FL_MIN(fl_ceil_div(p.k, p.lane), FL_MAX(1, lanes)) * p.lane;
     const ptrdiff_t x_size = p.channel_block * pixels;
     ptrdiff_t dy_size = fl_ceil_div(p.panels, p.splits) * FL_CHUNK_PIXELS * p.uk->nr;
-    ptrdiff_t runs_bytes = p.chunk_images * p.chunk_rows * p.uk->mr * (ptrdiff_t)sizeof(void *);
-    p.scratch_bytes = (runs_bytes + (x_size + dy_size) * (ptrdiff_t)sizeof(fl_real) + 127) / 64 * 64;
+    p.scratch_bytes = (runs_bytes(&p) + (x_size + dy_size) * (ptrdiff_t)sizeof(fl_real) + 127) / 64 * 64;
     return p;
 }
 

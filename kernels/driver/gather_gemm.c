@@ -41,10 +41,7 @@ static ptrdiff_t panel_columns(const plan *p, ptrdiff_t panel) {
     ptrdiff_t first = panel % p->panels_per_group * p->uk->nr;
     return FL_MIN(p->uk->nr, p->g->n - first);
 }
-static ptrdiff_t panel_width(const plan *p, ptrdiff_t columns) {
-    return columns <= p->uk->nr_narrow ? p->uk->nr_narrow : p->uk->nr;
-}
-static int read_in_place(const plan *p, ptrdiff_t columns) { return p->direct && columns == panel_width(p, columns); }
+static int read_in_place(const plan *p, ptrdiff_t columns) { return p->direct && columns == fl_panel_width(p->uk, columns); }
 
 static const fl_real *panel_weights(const plan *p, ptrdiff_t panel) {
     ptrdiff_t group = panel / p->panels_per_group, first = panel % p->panels_per_group * p->uk->nr;
@@ -63,7 +60,7 @@ static void pack(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     for (ptrdiff_t task = begin; task < end; task++) {
         const fl_grid *grid = &g->grids[task / p->chunk_panels];
         ptrdiff_t panel = p->first_panel + task % p->chunk_panels;
-        ptrdiff_t columns = panel_columns(p, panel), width = panel_width(p, columns);
+        ptrdiff_t columns = panel_columns(p, panel), width = fl_panel_width(p->uk, columns);
         if (read_in_place(p, columns)) continue;
         fl_real *to = packed_panel(p, grid, panel);
         for (ptrdiff_t i = 0; i < grid->taps_y; i++)
@@ -84,7 +81,7 @@ static void run_panels(const plan *p, const fl_grid *grid, const fl_table *table
     const int last = k1 == table->k;
     for (ptrdiff_t panel = first_panel; panel < last_panel; panel++) {
         ptrdiff_t group = panel / p->panels_per_group, columns = panel_columns(p, panel);
-        ptrdiff_t width = panel_width(p, columns), first = group * g->n + panel % p->panels_per_group * p->uk->nr;
+        ptrdiff_t width = fl_panel_width(p->uk, columns), first = group * g->n + panel % p->panels_per_group * p->uk->nr;
         int in_place = read_in_place(p, columns);
         ptrdiff_t b_k = in_place ? g->w_k : width;
         const fl_real *b = in_place ? panel_weights(p, panel) : packed_panel(p, grid, panel);
@@ -93,7 +90,7 @@ static void run_panels(const plan *p, const fl_grid *grid, const fl_table *table
                         .b = b + k0 * b_k, .b_next = table->k * b_k, .b_k = b_k, .c_offset = first, .n = columns,
                         .accumulate = k0 > 0, .bias = g->bias && last ? g->bias + first : NULL,
                         .activation = last ? g->activation : 0, .alpha = g->alpha};
-        void (*run)(const fl_tile *) = width == p->uk->nr ? p->uk->tile : p->uk->tile_narrow;
+        fl_run_tile *run = fl_tile_of_width(p->uk, width);
         for (ptrdiff_t pixel = 0; pixel < pixels; pixel += mr) {
             tile.a = table->rows + pixel * table->pointers;
             tile.c = table->out + pixel;

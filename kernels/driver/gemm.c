@@ -55,10 +55,7 @@ static void copy(ptrdiff_t rows, ptrdiff_t columns, const fl_real *from, ptrdiff
 /* ---- B ---- */
 
 static ptrdiff_t panel_columns(const plan *p, ptrdiff_t panel) { return FL_MIN(p->uk->nr, p->g.n - panel * p->uk->nr); }
-static ptrdiff_t panel_width(const plan *p, ptrdiff_t columns) {
-    return columns <= p->uk->nr_narrow ? p->uk->nr_narrow : p->uk->nr;
-}
-static int read_in_place(const plan *p, ptrdiff_t columns) { return p->in_place && columns == panel_width(p, columns); }
+static int read_in_place(const plan *p, ptrdiff_t columns) { return p->in_place && columns == fl_panel_width(p->uk, columns); }
 static const fl_real *panel_of_b(const plan *p, ptrdiff_t panel) {
     return (const fl_real *)p->g.b + panel * p->uk->nr * p->g.cs_b;
 }
@@ -72,7 +69,7 @@ static void pack(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     for (ptrdiff_t panel = p->first_panel + begin; panel < p->first_panel + end; panel++) {
         ptrdiff_t columns = panel_columns(p, panel);
         if (!read_in_place(p, columns))
-            copy(p->g.k, columns, panel_of_b(p, panel), p->g.rs_b, p->g.cs_b, packed_panel(p, panel), panel_width(p, columns),
+            copy(p->g.k, columns, panel_of_b(p, panel), p->g.rs_b, p->g.cs_b, packed_panel(p, panel), fl_panel_width(p->uk, columns),
                  p->g.isa);
     }
 }
@@ -101,13 +98,13 @@ static void scale(const plan *p, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t first,
 static void run_panels(const plan *p, const workspace *w, ptrdiff_t rows, ptrdiff_t first_panel, ptrdiff_t last_panel,
                        ptrdiff_t k0, ptrdiff_t depth) {
     for (ptrdiff_t panel = first_panel; panel < last_panel; panel++) {
-        const ptrdiff_t columns = panel_columns(p, panel), width = panel_width(p, columns), first = panel * p->uk->nr;
+        const ptrdiff_t columns = panel_columns(p, panel), width = fl_panel_width(p->uk, columns), first = panel * p->uk->nr;
         const int in_place = read_in_place(p, columns);
         const ptrdiff_t b_k = in_place ? p->g.rs_b : width;
         fl_tile tile = {.taps = 1, .k = depth, .a_k = 1, .b_k = b_k, .n = columns,
                         .b = (in_place ? panel_of_b(p, panel) : packed_panel(p, panel)) + k0 * b_k,
                         .accumulate = k0 > 0 || p->g.beta != 0};
-        void (*run)(const fl_tile *) = width == p->uk->nr ? p->uk->tile : p->uk->tile_narrow;
+        fl_run_tile *run = fl_tile_of_width(p->uk, width);
         fl_real *c[FL_MAX_MR];
         for (ptrdiff_t row = 0; row < rows; row += p->uk->mr) {
             for (ptrdiff_t i = 0; i < p->uk->mr; i++) c[i] = row + i < rows ? w->c[row + i] + first : (fl_real *)w->nowhere;

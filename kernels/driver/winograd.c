@@ -66,7 +66,7 @@ typedef struct {
 
 static ptrdiff_t panel_columns(const plan *p, ptrdiff_t panel) { return FL_MIN(p->gemm->nr, p->g->n - panel * p->gemm->nr); }
 static ptrdiff_t panel_width(const plan *p, ptrdiff_t panel) {
-    return panel_columns(p, panel) <= p->gemm->nr_narrow ? p->gemm->nr_narrow : p->gemm->nr;
+    return fl_panel_width(p->gemm, panel_columns(p, panel));
 }
 
 /* ---- transforms ---- */
@@ -132,7 +132,7 @@ static void point_rows(const plan *p, ptrdiff_t tiles, const fl_real *v, const r
 static void multiply(const plan *p, ptrdiff_t panel, ptrdiff_t tiles, ptrdiff_t k0, ptrdiff_t depth, const fl_real *u,
                      const room *r, fl_real *sums, int accumulate) {
     const ptrdiff_t mr = p->gemm->mr, width = panel_width(p, panel);
-    void (*run_tile)(const fl_tile *) = width == p->gemm->nr ? p->gemm->tile : p->gemm->tile_narrow;
+    fl_run_tile *run_tile = fl_tile_of_width(p->gemm, width);
     for (ptrdiff_t i = 0; i < whole_groups(p, tiles); i++) r->out[i] = sums + i * width;
     for (ptrdiff_t xi = 0; xi < p->xis; xi++) {
         fl_tile t = {.taps = 1, .k = depth, .a_offset = xi * p->v_xi + k0, .a_k = 1, .b = u + xi * p->u_xi, .b_k = width,

@@ -77,15 +77,14 @@ static void multiply(const plan *p, ptrdiff_t tiles, const fl_real *v, const fl_
             for (ptrdiff_t i = 0; i < mr; i++) /* past the end: the last row again, for nothing */
                 in[i] = v + xi * v_xi(p) + FL_MIN(row + i, c1 - 1);
             for (ptrdiff_t panel = first; panel < last; panel++) {
-                const int narrow = p->c->filters - panel * nr <= p->gemm->nr_narrow;
+                const ptrdiff_t width = fl_panel_width(p->gemm, p->c->filters - panel * nr);
                 for (ptrdiff_t i = 0; i < mr; i++) {
                     fl_real *to = sums + xi * p->s_xi + (row + i - c0) * p->s_width + (panel - first) * nr;
                     out[i] = row + i < c1 ? to : nowhere;
                 }
                 const fl_tile t = {.taps = 1, .k = tiles, .a = in, .a_k = p->v_width, .b = z + xi * z_xi(p) + panel * nr,
-                                   .b_k = p->z_width, .c = out, .n = narrow ? p->gemm->nr_narrow : nr,
-                                   .accumulate = accumulate};
-                (narrow ? p->gemm->tile_narrow : p->gemm->tile)(&t);
+                                   .b_k = p->z_width, .c = out, .n = width, .accumulate = accumulate};
+                fl_tile_of_width(p->gemm, width)(&t);
             }
         }
 }

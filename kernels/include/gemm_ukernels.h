@@ -29,12 +29,21 @@ typedef struct {
     fl_real alpha;
 } fl_tile;
 
+typedef void fl_run_tile(const fl_tile *);
+
 typedef struct {
     ptrdiff_t mr;             /* rows of a tile */
     ptrdiff_t nr, nr_narrow;  /* columns of a tile, and of the one for a narrow rest */
-    void (*tile)(const fl_tile *);
-    void (*tile_narrow)(const fl_tile *);
+    fl_run_tile *tile, *tile_narrow;
 } fl_gemm_ukernels;
+
+/* The width of the panel, and the tile, that so many columns take. */
+static inline ptrdiff_t fl_panel_width(const fl_gemm_ukernels *uk, ptrdiff_t columns) {
+    return columns <= uk->nr_narrow ? uk->nr_narrow : uk->nr;
+}
+static inline fl_run_tile *fl_tile_of_width(const fl_gemm_ukernels *uk, ptrdiff_t width) {
+    return width == uk->nr ? uk->tile : uk->tile_narrow;
+}
 
 FL_DECLARE_ROWS(fl_gemm_ukernels, gemm);
 
