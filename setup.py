@@ -36,7 +36,7 @@ X86 = {
     "baseline": ["-DFL_VECTOR_BYTES=16"],
     "avx2": ["-DFL_VECTOR_BYTES=32", "-mavx2", "-mfma"],
     "avx512": ["-DFL_VECTOR_BYTES=64", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma",
-               "-mprefer-vector-width=512"],
+               "-mprefer-vector-width=512", "-mtune=skylake-avx512"],  # tuned, else addresses go to vector registers
 }  # fmt: skip
 ARM64 = {"neon": ["-DFL_VECTOR_BYTES=16"]}
 OTHER = {"baseline": ["-DFL_VECTOR_BYTES=16"]}
