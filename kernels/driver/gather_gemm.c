@@ -85,7 +85,7 @@ static void run_panels(const plan *p, const fl_grid *grid, const fl_table *table
         int in_place = read_in_place(p, columns);
         ptrdiff_t b_k = in_place ? g->w_k : width;
         const fl_real *b = in_place ? panel_weights(p, panel) : packed_panel(p, grid, panel);
-        fl_tile tile = {.taps = table->taps, .k = k1 - k0, .a_next = table->pointers > 1 ? mr : 0, .a_step = table->tap_step,
+        fl_tile tile = {.taps = table->taps, .k = k1 - k0, .a_next = table->tap_step ? 0 : mr, .a_step = table->tap_step,
                         .a_offset = group * g->k + k0, .a_k = 1,
                         .b = b + k0 * b_k, .b_next = table->k * b_k, .b_k = b_k, .c_offset = first, .n = columns,
                         .accumulate = k0 > 0, .bias = g->bias && last ? g->bias + first : NULL,
@@ -93,6 +93,7 @@ static void run_panels(const plan *p, const fl_grid *grid, const fl_table *table
         fl_run_tile *run = fl_tile_of_width(p->uk, width);
         for (ptrdiff_t pixel = 0; pixel < pixels; pixel += mr) {
             tile.a = table->rows + pixel * table->pointers;
+            if (!table->tap_step) tile.taps = table->kept[pixel / mr], tile.order = table->order + pixel / mr * table->pointers;
             tile.c = table->out + pixel;
             run(&tile);
         }
@@ -102,7 +103,7 @@ static void run_panels(const plan *p, const fl_grid *grid, const fl_table *table
 static void run_tasks(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const plan *p = job;
     const fl_gather *g = p->g;
-    fl_table table = FL(table_in)(g, p->block, p->scratch + thread * p->scratch_bytes);
+    fl_table table = FL(table_in)(g, p->uk->mr, p->block, p->scratch + thread * p->scratch_bytes);
     for (ptrdiff_t task = begin; task < end; task++) {
         ptrdiff_t split = task / p->blocks, block = task % p->blocks;
         const fl_grid *grid = g->grids;
@@ -110,7 +111,7 @@ static void run_tasks(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
         ptrdiff_t first = block * p->block, pixels = FL_MIN(p->block, fl_grid_pixels(g, grid) - first);
         ptrdiff_t first_panel = p->first_panel + p->chunk_panels * split / p->splits;
         ptrdiff_t last_panel = p->first_panel + p->chunk_panels * (split + 1) / p->splits;
-        FL(build_table)(g, grid, p->uk->mr, first, pixels, &table);
+        FL(build_table)(g, grid, first, pixels, &table);
         ptrdiff_t k_block = table.taps == 1 && table.k > 2 * FL_K_BLOCK ? FL_K_BLOCK : FL_MAX(1, table.k), k0 = 0;
         do {
             run_panels(p, grid, &table, pixels, first_panel, last_panel, k0, FL_MIN(table.k, k0 + k_block));
@@ -138,13 +139,9 @@ static int reads_weights_in_place(const fl_gather *g) {
 static plan make_plan(const fl_gather *g) {
     plan p = {.g = g, .uk = ukernels[g->isa]};
     const fl_grid *last = &g->grids[g->grid_count - 1];
-    ptrdiff_t pixels = 0, mr = p.uk->mr, most_taps = 1;
-    for (ptrdiff_t i = 0; i < g->grid_count; i++) {
-        pixels += fl_grid_pixels(g, &g->grids[i]);
-        most_taps = FL_MAX(most_taps, fl_grid_taps(&g->grids[i]));
-    }
-    p.block = FL_MIN(FL_BLOCK_PIXELS, FL_MIN(pixels / 8, FL_TABLE_ENTRIES / most_taps));
-    p.block = FL_MAX(mr, p.block / mr * mr);
+    ptrdiff_t pixels = 0, mr = p.uk->mr;
+    for (ptrdiff_t i = 0; i < g->grid_count; i++) pixels += fl_grid_pixels(g, &g->grids[i]);
+    p.block = FL_MAX(mr, FL_MIN(FL(table_pixels)(g), pixels / 8) / mr * mr);
     for (ptrdiff_t i = 0; i < g->grid_count; i++) p.blocks += blocks_of(&p, &g->grids[i]);
     p.panels_per_group = fl_ceil_div(g->n, p.uk->nr);
     p.panels = g->groups * p.panels_per_group;
@@ -154,7 +151,7 @@ static plan make_plan(const fl_gather *g) {
     p.chunk_panels = p.direct ? p.panels : FL_MAX(1, FL_MIN(p.panels, FL_PACKED_BYTES / panel_bytes));
     p.slots = p.direct ? g->groups : p.chunk_panels;
     p.splits = FL_MIN(p.chunk_panels, fl_ceil_div(MIN_TASKS, FL_MAX(1, p.blocks)));
-    p.scratch_bytes = FL(table_bytes)(g, p.block);
+    p.scratch_bytes = FL(table_bytes)(g, mr, p.block);
     return p;
 }
 

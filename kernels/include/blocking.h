@@ -5,6 +5,7 @@
 enum {
     /* forward and input gradient */
     FL_BLOCK_PIXELS = 96,       /* pixels of a task: their rows of x stay in L2 while every panel passes over them */
+    FL_MERGED_PIXELS = 384,     /* the same where taps are merged: image rows are copied for fewer blocks */
     FL_K_BLOCK = 512,           /* depth of a pass when a single tap is deeper than twice that */
     FL_PACKED_BYTES = 8 << 20,  /* of weights packed at once */
     FL_TABLE_ENTRIES = 1 << 16, /* pointers of a block's table at most, where the tile allows it */

@@ -2,7 +2,7 @@
  *
  *     y(p, :) = f( sum over taps (i, j) of x(p's pixel under tap (i, j), :) W(i, j) + bias )
  *
- * for the pixels p of one or more regular grids.  A tap that falls outside the image reads zeros. */
+ * for the pixels p of one or more regular grids.  A tap that falls outside the image reads zeros, or is left out. */
 #ifndef FL_GATHER_H
 #define FL_GATHER_H
 
@@ -39,22 +39,28 @@ static inline ptrdiff_t fl_grid_taps(const fl_grid *grid) { return grid->taps_y 
 
 /* What one thread builds for one block of pixels: where the rows are that its tiles read and write. */
 typedef struct {
-    const fl_real **rows;   /* [group of mr pixels][pointer][mr] */
+    ptrdiff_t mr;
+    const fl_real **rows;   /* [tile of mr pixels][pointer][mr] */
     fl_real **out;          /* [pixel] */
+    ptrdiff_t *kept;        /* [tile] taps that read anything but padding, */
+    ptrdiff_t *order;       /* [tile][pointer] and which they are */
     fl_real *zeros;         /* what a tap outside the image reads */
     fl_real *nowhere;       /* where a pixel past the end is written */
     fl_real *runs;          /* padded copies of image rows, where taps are merged */
     ptrdiff_t taps, k;      /* as the tile sees them: a merged run counts as one tap */
     ptrdiff_t pointers;     /* of a pixel: one for each tap, or a single one with its taps tap_step apart */
-    ptrdiff_t tap_step;
+    ptrdiff_t tap_step;     /* 0 where every tap has a pointer; then alone are kept and order filled */
 } fl_table;
 
+/* Pixels of a block, at most. */
+ptrdiff_t FL(table_pixels)(const fl_gather *g);
+
 /* Bytes of scratch that a table for blocks of `block` pixels needs, and the table laid into such scratch. */
-ptrdiff_t FL(table_bytes)(const fl_gather *g, ptrdiff_t block);
-fl_table FL(table_in)(const fl_gather *g, ptrdiff_t block, char *scratch);
+ptrdiff_t FL(table_bytes)(const fl_gather *g, ptrdiff_t mr, ptrdiff_t block);
+fl_table FL(table_in)(const fl_gather *g, ptrdiff_t mr, ptrdiff_t block, char *scratch);
 
 /* Fill the table for pixels [first, first + pixels) of the grid. */
-void FL(build_table)(const fl_gather *g, const fl_grid *grid, ptrdiff_t mr, ptrdiff_t first, ptrdiff_t pixels, fl_table *table);
+void FL(build_table)(const fl_gather *g, const fl_grid *grid, ptrdiff_t first, ptrdiff_t pixels, fl_table *table);
 
 int FL(gather_gemm)(const fl_gather *g); /* any problem, through the register tile */
 int FL(depthwise)(const fl_gather *g);   /* groups of few channels, as many in as out: see depthwise_largest_group */

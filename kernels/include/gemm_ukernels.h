@@ -9,7 +9,7 @@ enum { FL_MAX_MR = 16 }; /* no tile has more rows */
 /* One tile:  C(i, j) = f( C(i, j) + sum_t sum_k A(t, i, k) B(t, k, j) + bias[j] ),   i < mr, j < n
  *
  *     A(t, i, k) = a[t * a_next + i][a_offset + t * a_step + k * a_k]     rows are read through pointers: no packing
- *     B(t, k, j) = b[t * b_next + k * b_k + j]
+ *     B(t, k, j) = b[order[t] * b_next + k * b_k + j]                     order NULL: 0, 1, 2 ...
  *     C(i, j)    = c[i][c_offset + j]                                     a row nobody wants points to scratch
  *
  * Sums run over t, then k, in order, one
@@ -21,6 +21,7 @@ typedef struct {
     ptrdiff_t a_next, a_offset, a_step, a_k;
     const fl_real *b;
     ptrdiff_t b_next, b_k;
+    const ptrdiff_t *order;
     fl_real *const *c;
     ptrdiff_t c_offset, n;
     int accumulate;       /* read C; otherwise it is only written, and may hold anything before */

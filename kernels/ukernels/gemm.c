@@ -14,7 +14,20 @@ enum { MR = 6 };
 
 static inline vreal relu(vreal x) { return vselect(x <= 0, (vreal){0}, x); }
 
-/* Add the tile's sums to what the epilogue asks for, and store row i.  Without an epilogue a row is stored as it is. */
+/* The usual end: whole rows, written only. */
+static inline __attribute__((always_inline)) void store_whole(const fl_tile *t, vreal sums[MR][2], const int vectors) {
+    const ptrdiff_t c_offset = t->c_offset;
+    vreal bias[2] = {{0}};
+    for (int v = 0; v < vectors && t->bias; v++) bias[v] = vload(t->bias + v * VL);
+    if (t->activation == FL_RELU)
+        UNROLL_ROWS for (int i = 0; i < MR; i++)
+            for (int v = 0; v < vectors; v++) vstore(t->c[i] + c_offset + v * VL, relu(sums[i][v] + bias[v]));
+    else
+        UNROLL_ROWS for (int i = 0; i < MR; i++)
+            for (int v = 0; v < vectors; v++) vstore(t->c[i] + c_offset + v * VL, sums[i][v] + bias[v]);
+}
+
+/* Add the tile's sums to what the epilogue asks for, and store row i. */
 static inline __attribute__((always_inline)) void store_row(const fl_tile *t, fl_real *c, const vreal *sums, const int vectors) {
     for (int v = 0; v < vectors; v++) {
         ptrdiff_t n = t->n - v * VL;
@@ -39,7 +52,7 @@ static inline __attribute__((always_inline)) void run_tile(const fl_tile *t, con
     vreal sums[MR][2] = {{{0}}};
     const ptrdiff_t a_k = t->a_k, b_k = t->b_k;
     for (ptrdiff_t tap = 0; tap < t->taps; tap++) {
-        const fl_real *row[MR], *b = t->b + tap * t->b_next;
+        const fl_real *row[MR], *b = t->b + (t->order ? t->order[tap] : tap) * t->b_next;
         const ptrdiff_t offset = t->a_offset + tap * t->a_step;
         UNROLL_ROWS for (int i = 0; i < MR; i++) row[i] = t->a[tap * t->a_next + i] + offset;
         for (ptrdiff_t k = 0, at = 0; k < t->k; k++, at += a_k, b += b_k) {
@@ -50,13 +63,9 @@ static inline __attribute__((always_inline)) void run_tile(const fl_tile *t, con
             }
         }
     }
-    fl_real *const *c = t->c;
-    const ptrdiff_t c_offset = t->c_offset;
-    if (t->n == vectors * VL && !t->accumulate && !t->bias && !t->activation)
-        UNROLL_ROWS for (int i = 0; i < MR; i++)
-            for (int v = 0; v < vectors; v++) vstore(c[i] + c_offset + v * VL, sums[i][v]);
+    if (t->n == vectors * VL && !t->accumulate && t->activation <= FL_RELU) store_whole(t, sums, vectors);
     else
-        UNROLL_ROWS for (int i = 0; i < MR; i++) store_row(t, c[i] + c_offset, sums[i], vectors);
+        UNROLL_ROWS for (int i = 0; i < MR; i++) store_row(t, t->c[i] + t->c_offset, sums[i], vectors);
 }
 
 static void tile(const fl_tile *t) { run_tile(t, 2); }
