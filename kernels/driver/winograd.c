@@ -131,16 +131,16 @@ static void point_rows(const plan *p, ptrdiff_t tiles, const fl_real *v, const r
 /* sums[xi] = (or +=) V[xi] U[xi] for the tiles that room points at and inputs [k0, k0 + depth), with which u starts. */
 static void multiply(const plan *p, ptrdiff_t panel, ptrdiff_t tiles, ptrdiff_t k0, ptrdiff_t depth, const fl_real *u,
                      const room *r, fl_real *sums, int accumulate) {
-    const ptrdiff_t mr = p->gemm->mr, width = panel_width(p, panel);
-    fl_run_tile *run_tile = fl_tile_of_width(p->gemm, width);
+    const ptrdiff_t width = panel_width(p, panel);
     for (ptrdiff_t i = 0; i < whole_groups(p, tiles); i++) r->out[i] = sums + i * width;
     for (ptrdiff_t xi = 0; xi < p->xis; xi++) {
         fl_tile t = {.taps = 1, .k = depth, .a_offset = xi * p->v_xi + k0, .a_k = 1, .b = u + xi * p->u_xi, .b_k = width,
                      .c_offset = xi * p->s_xi, .n = width, .accumulate = accumulate};
-        for (ptrdiff_t tile = 0; tile < tiles; tile += mr) {
+        for (ptrdiff_t tile = 0, rows; tile < tiles; tile += rows) {
+            rows = fl_tile_rows(p->gemm, tiles - tile);
             t.a = r->rows + tile;
             t.c = r->out + tile;
-            run_tile(&t);
+            fl_tile_of(p->gemm, rows, width)(&t);
         }
     }
 }

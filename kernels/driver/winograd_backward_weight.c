@@ -68,10 +68,11 @@ static void transform_tile(const plan *p, ptrdiff_t tile, const fl_real *zeros, 
 /* S[xi] (+)= V[xi]^T Z[xi] for channels [c0, c1) and panels [first, last); sums starts at c0 and the first panel. */
 static void multiply(const plan *p, ptrdiff_t tiles, const fl_real *v, const fl_real *z, ptrdiff_t c0, ptrdiff_t c1,
                      ptrdiff_t first, ptrdiff_t last, fl_real *sums, int accumulate) {
-    const ptrdiff_t mr = p->gemm->mr, nr = p->gemm->nr;
+    const ptrdiff_t nr = p->gemm->nr;
     fl_real nowhere[MAX_NR];
     for (ptrdiff_t xi = 0; xi < p->xis; xi++)
-        for (ptrdiff_t row = c0; row < c1; row += mr) {
+        for (ptrdiff_t row = c0, mr; row < c1; row += mr) {
+            mr = fl_tile_rows(p->gemm, c1 - row);
             const fl_real *in[FL_MAX_MR];
             fl_real *out[FL_MAX_MR];
             for (ptrdiff_t i = 0; i < mr; i++) /* past the end: the last row again, for nothing */
@@ -84,7 +85,7 @@ static void multiply(const plan *p, ptrdiff_t tiles, const fl_real *v, const fl_
                 }
                 const fl_tile t = {.taps = 1, .k = tiles, .a = in, .a_k = p->v_width, .b = z + xi * z_xi(p) + panel * nr,
                                    .b_k = p->z_width, .c = out, .n = width, .accumulate = accumulate};
-                fl_tile_of_width(p->gemm, width)(&t);
+                fl_tile_of(p->gemm, mr, width)(&t);
             }
         }
 }

@@ -33,9 +33,9 @@ typedef struct {
 typedef void fl_run_tile(const fl_tile *);
 
 typedef struct {
-    ptrdiff_t mr;             /* rows of a tile */
+    ptrdiff_t mr, mr_short;   /* rows of a tile, and of the one for a short rest */
     ptrdiff_t nr, nr_narrow;  /* columns of a tile, and of the one for a narrow rest */
-    fl_run_tile *tile, *tile_narrow;
+    fl_run_tile *tile, *tile_narrow, *tile_short, *tile_short_narrow;
 } fl_gemm_ukernels;
 
 /* The width of the panel, and the tile, that so many columns take. */
@@ -44,6 +44,14 @@ static inline ptrdiff_t fl_panel_width(const fl_gemm_ukernels *uk, ptrdiff_t col
 }
 static inline fl_run_tile *fl_tile_of_width(const fl_gemm_ukernels *uk, ptrdiff_t width) {
     return width == uk->nr ? uk->tile : uk->tile_narrow;
+}
+
+/* The rows of the next tile, when so many are left: short ones where they do less work for nothing. */
+static inline ptrdiff_t fl_tile_rows(const fl_gemm_ukernels *uk, ptrdiff_t left) {
+    return fl_ceil_div(left, uk->mr_short) * uk->mr_short < uk->mr ? uk->mr_short : uk->mr;
+}
+static inline fl_run_tile *fl_tile_of(const fl_gemm_ukernels *uk, ptrdiff_t rows, ptrdiff_t width) {
+    return rows == uk->mr ? fl_tile_of_width(uk, width) : width == uk->nr ? uk->tile_short : uk->tile_short_narrow;
 }
 
 FL_DECLARE_ROWS(fl_gemm_ukernels, gemm);

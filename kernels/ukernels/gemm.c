@@ -3,11 +3,11 @@
 #include "gemm_ukernels.h"
 #include "vec.h"
 
-/* Rows: as many as the registers hold beside two vectors of B. */
+/* Rows: as many as the registers hold beside two vectors of B.  A short tile has as many as keep the multipliers busy. */
 #if FL_VECTOR_BYTES == 64 || defined(__aarch64__)
-enum { MR = 12 };
+enum { MR = 12, MR_SHORT = 4 };
 #else
-enum { MR = 6 };
+enum { MR = 6, MR_SHORT = 4 };
 #endif
 
 #define UNROLL_ROWS _Pragma("GCC unroll 16")
@@ -15,15 +15,16 @@ enum { MR = 6 };
 static inline vreal relu(vreal x) { return vselect(x <= 0, (vreal){0}, x); }
 
 /* The usual end: whole rows, written only. */
-static inline __attribute__((always_inline)) void store_whole(const fl_tile *t, vreal sums[MR][2], const int vectors) {
+static inline __attribute__((always_inline)) void store_whole(const fl_tile *t, vreal sums[MR][2], const int rows,
+                                                              const int vectors) {
     const ptrdiff_t c_offset = t->c_offset;
     vreal bias[2] = {{0}};
     for (int v = 0; v < vectors && t->bias; v++) bias[v] = vload(t->bias + v * VL);
     if (t->activation == FL_RELU)
-        UNROLL_ROWS for (int i = 0; i < MR; i++)
+        UNROLL_ROWS for (int i = 0; i < rows; i++)
             for (int v = 0; v < vectors; v++) vstore(t->c[i] + c_offset + v * VL, relu(sums[i][v] + bias[v]));
     else
-        UNROLL_ROWS for (int i = 0; i < MR; i++)
+        UNROLL_ROWS for (int i = 0; i < rows; i++)
             for (int v = 0; v < vectors; v++) vstore(t->c[i] + c_offset + v * VL, sums[i][v] + bias[v]);
 }
 
@@ -48,28 +49,31 @@ static inline __attribute__((always_inline)) void store_row(const fl_tile *t, fl
     if (t->activation > FL_RELU) FL_UK(activation).forward[t->activation](t->n, c, c, t->alpha);
 }
 
-static inline __attribute__((always_inline)) void run_tile(const fl_tile *t, const int vectors) {
+static inline __attribute__((always_inline)) void run_tile(const fl_tile *t, const int rows, const int vectors) {
     vreal sums[MR][2] = {{{0}}};
     const ptrdiff_t a_k = t->a_k, b_k = t->b_k;
     for (ptrdiff_t tap = 0; tap < t->taps; tap++) {
         const fl_real *row[MR], *b = t->b + (t->order ? t->order[tap] : tap) * t->b_next;
         const ptrdiff_t offset = t->a_offset + tap * t->a_step;
-        UNROLL_ROWS for (int i = 0; i < MR; i++) row[i] = t->a[tap * t->a_next + i] + offset;
+        UNROLL_ROWS for (int i = 0; i < rows; i++) row[i] = t->a[tap * t->a_next + i] + offset;
         for (ptrdiff_t k = 0, at = 0; k < t->k; k++, at += a_k, b += b_k) {
             vreal b0 = vload(b), b1 = vectors > 1 ? vload(b + VL) : b0;
-            UNROLL_ROWS for (int i = 0; i < MR; i++) {
+            UNROLL_ROWS for (int i = 0; i < rows; i++) {
                 sums[i][0] += b0 * row[i][at];
                 if (vectors > 1) sums[i][1] += b1 * row[i][at];
             }
         }
     }
-    if (t->n == vectors * VL && !t->accumulate && t->activation <= FL_RELU) store_whole(t, sums, vectors);
+    if (t->n == vectors * VL && !t->accumulate && t->activation <= FL_RELU) store_whole(t, sums, rows, vectors);
     else
-        UNROLL_ROWS for (int i = 0; i < MR; i++) store_row(t, t->c[i] + t->c_offset, sums[i], vectors);
+        UNROLL_ROWS for (int i = 0; i < rows; i++) store_row(t, t->c[i] + t->c_offset, sums[i], vectors);
 }
 
-static void tile(const fl_tile *t) { run_tile(t, 2); }
-static void tile_narrow(const fl_tile *t) { run_tile(t, 1); }
+static void tile(const fl_tile *t) { run_tile(t, MR, 2); }
+static void tile_narrow(const fl_tile *t) { run_tile(t, MR, 1); }
+static void tile_short(const fl_tile *t) { run_tile(t, MR_SHORT, 2); }
+static void tile_short_narrow(const fl_tile *t) { run_tile(t, MR_SHORT, 1); }
 
-const fl_gemm_ukernels FL_UK(gemm) = {
-    .mr = MR, .nr = 2 * VL, .nr_narrow = VL, .tile = tile, .tile_narrow = tile_narrow};
+const fl_gemm_ukernels FL_UK(gemm) = {.mr = MR, .mr_short = MR_SHORT, .nr = 2 * VL, .nr_narrow = VL,
+                                      .tile = tile, .tile_narrow = tile_narrow,
+                                      .tile_short = tile_short, .tile_short_narrow = tile_short_narrow};
