@@ -22,9 +22,10 @@
 enum {
     MAX_XI = FL_WINOGRAD_MAX_POINTS * FL_WINOGRAD_MAX_POINTS,
     PAD = 80,               /* elements between the xi matrices: their streams must not share cache sets */
-    BLOCK_TILES = 96,       /* tiles transformed at once by a slice, at most */
+    BLOCK_TILES = 48,       /* tiles transformed at once by a slice: V and Z of 32 channels stay in L2 */
+    MIN_SLICE = 96,         /* tiles of a slice, at least */
     RANGE_ROWS = 48,        /* channels of a range */
-    BATCH_BYTES = 4 << 20,  /* of V and Z */
+    BATCH_BYTES = 12 << 20, /* of V and Z: few batches, since each reads and writes dW */
     MAX_NR = 64,
 };
 
@@ -148,6 +149,9 @@ static void run_ranges(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
 
 /* ---- plan ---- */
 
+/* Long rows get a little more, so that they do not lie a power of two apart. */
+static ptrdiff_t padded(ptrdiff_t width) { return width + (width >= 48 ? 16 : 0); }
+
 static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dkernel, ptrdiff_t m) {
     const fl_window *w = &c->window;
     const fl_winograd_ukernels *uk = winograd_ukernels[c->isa];
@@ -159,12 +163,12 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
     p.tiles_x = fl_ceil_div(w->ow, m);
     p.tiles = c->batch * p.tiles_y * p.tiles_x;
     p.panels = fl_ceil_div(c->filters, nr);
-    p.v_width = fl_ceil_div(c->channels, 16) * 16 + (c->channels >= 48 ? 16 : 0);
-    p.z_width = p.panels * nr + 16;
-    p.s_width = p.panels * nr;
+    p.s_width = (p.panels - 1) * nr + fl_panel_width(p.gemm, c->filters - (p.panels - 1) * nr);
+    p.v_width = padded(fl_ceil_div(c->channels, 16) * 16);
+    p.z_width = padded(p.s_width);
     p.s_xi = c->channels * p.s_width + PAD;
     ptrdiff_t affordable = FL_SLICES_BYTES / (p.xis * p.s_xi * real);
-    p.slices = FL_MIN(FL_MIN(FL_SLICES, affordable), p.tiles / BLOCK_TILES);
+    p.slices = FL_MIN(FL_MIN(FL_SLICES, affordable), p.tiles / MIN_SLICE);
     const ptrdiff_t tile_reals = p.xis * (p.v_width + p.z_width), zeros = FL_MAX(p.v_width, p.z_width);
     if (p.slices >= 2) {
         p.block = FL_MAX(1, FL_MIN(BLOCK_TILES, BATCH_BYTES / (tile_reals * real)));

@@ -84,9 +84,19 @@ INLINE void input_vector(const int m, ptrdiff_t n, const int whole, ptrdiff_t c,
     }
 }
 
+/* Ask for the pixels of the tile to the right, which comes next: of p x p pixels here, those in columns first... there. */
+INLINE void prefetch_right(const int m, const int p, const int first, ptrdiff_t c, ptrdiff_t channels,
+                           const fl_real *const *pixels) {
+    UNROLL for (int i = 0; i < p; i++)
+        UNROLL for (int j = first; j < p; j++) __builtin_prefetch(pixels[i * p + j] + m * channels + c);
+}
+
 INLINE void input(const int m, ptrdiff_t channels, const fl_real *const *pixels, fl_real *v, ptrdiff_t v_xi) {
     ptrdiff_t c = 0;
-    for (; c + VL <= channels; c += VL) input_vector(m, VL, 1, c, pixels, v, v_xi);
+    for (; c + VL <= channels; c += VL) {
+        prefetch_right(m, m + 2, 2, c, channels, pixels);
+        input_vector(m, VL, 1, c, pixels, v, v_xi);
+    }
     if (c < channels) input_vector(m, channels - c, 0, c, pixels, v, v_xi);
 }
 
@@ -180,7 +190,10 @@ INLINE void gradient_vector(const int m, ptrdiff_t n, const int whole, ptrdiff_t
 
 INLINE void gradient(const int m, ptrdiff_t filters, const fl_real *const *pixels, fl_real *z, ptrdiff_t z_xi) {
     ptrdiff_t o = 0;
-    for (; o + VL <= filters; o += VL) gradient_vector(m, VL, 1, o, pixels, z, z_xi);
+    for (; o + VL <= filters; o += VL) {
+        prefetch_right(m, m, 0, o, filters, pixels);
+        gradient_vector(m, VL, 1, o, pixels, z, z_xi);
+    }
     if (o < filters) gradient_vector(m, filters - o, 0, o, pixels, z, z_xi);
 }
 
