@@ -92,6 +92,33 @@ def test_the_default_follows_openmps_own_limit() -> None:
     assert output_of(code, OMP_NUM_THREADS="2") == "2"
 
 
+THREADS_BEFORE = """
+import os, numpy  # whose BLAS has threads of its own
+from pathlib import Path
+before = {int(name) for name in os.listdir("/proc/self/task")}
+"""
+CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="needs Linux and two cores")
+def test_members_of_a_team_leave_their_callers_core_to_it() -> None:
+    code = """
+    def core_of_the_other():
+        (thread,) = {int(name) for name in os.listdir("/proc/self/task")} - before - {os.getpid()}
+        return int(Path(f"/proc/self/task/{thread}/stat").read_text().rpartition(")")[2].split()[36])
+
+    product()
+    cores = os.sched_getaffinity(0)
+    for home in [*sorted(cores)[:2], *sorted(cores)[:2]]:
+        os.sched_setaffinity(0, {home})
+        for _ in range(5):
+            product()
+        assert core_of_the_other() != home, home
+    print("apart")
+    """
+    assert output_of(THREADS_BEFORE + PRODUCT + textwrap.dedent(code)) == "apart"
+
+
 def test_openmps_own_setting_is_left_alone() -> None:
     before = runtime.openmp_max_threads()
     x = np.ones((300, 300), np.float32)

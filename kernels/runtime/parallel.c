@@ -4,6 +4,7 @@
 
 #include "buffers.h"
 #include "fl_types.h"
+#include "placement.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -15,7 +16,11 @@
 #endif
 
 /* Below this, starting a team costs more than it brings. */
-static const double MIN_WORK = 1e6;
+static const double MIN_WORK = 4e6;
+
+/* How often a member that is done looks for the others before it may sleep: some 200 microseconds.  To be woken costs
+ * half of that, and a caller that was woken by a member may find itself on the member's core. */
+enum { JOIN_SPINS = 20000 };
 
 static int own_counter;
 static int *in_flight = &own_counter;
@@ -67,17 +72,28 @@ int fl_team(int threads, ptrdiff_t tasks, double work) {
     return (int)FL_MAX(1, FL_MIN(team, tasks));
 }
 
+#ifdef _OPENMP
+static void run_team(int team, ptrdiff_t tasks, fl_body *body, void *job) {
+    const int home = fl_current_cpu();
+    int done = 0;
+#pragma omp parallel num_threads(team)
+    {
+        const int thread = omp_get_thread_num(), members = omp_get_num_threads();
+        if (thread > 0) fl_keep_off(home, members);
+        body(job, tasks * thread / members, tasks * (thread + 1) / members, thread);
+        __atomic_fetch_add(&done, 1, __ATOMIC_RELEASE);
+        for (int spin = 0; spin < JOIN_SPINS && __atomic_load_n(&done, __ATOMIC_ACQUIRE) < members; spin++) fl_pause();
+    }
+}
+#endif
+
 void fl_parallel(int team, ptrdiff_t tasks, fl_body *body, void *job) {
     if (fl_probing()) return;
 #ifdef _OPENMP
     if (team > 1) {
         /* Teams of several calling threads at once would only fight for the cores: the first caller gets one. */
         if (__atomic_fetch_add(in_flight, 1, __ATOMIC_RELAXED) == 0) {
-#pragma omp parallel num_threads(team)
-            {
-                ptrdiff_t thread = omp_get_thread_num(), members = omp_get_num_threads();
-                body(job, tasks * thread / members, tasks * (thread + 1) / members, (int)thread);
-            }
+            run_team(team, tasks, body, job);
             __atomic_fetch_sub(in_flight, 1, __ATOMIC_RELAXED);
             return;
         }
