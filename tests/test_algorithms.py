@@ -107,3 +107,19 @@ def test_skinny_products_are_those_of_few_rows() -> None:
     assert dense_algorithm(16, 784, 512, False, "backward_input") == "skinny"
     assert dense_algorithm(16, 784, 10, False, "backward_input") == "blocked"
     assert dense_algorithm(16, 784, 512, False, "backward_weight") == "blocked"
+
+
+@pytest.mark.parametrize("isa", fl.settings.available_isas())
+@pytest.mark.parametrize("units", [16, 48, 1008, 1024])
+def test_few_rows_have_the_same_bits_wherever_the_kernel_stands(isa: str, units: int) -> None:
+    rng = np.random.default_rng(0)
+    x, kernel = rng.standard_normal((3, 40), dtype=np.float32), rng.standard_normal((40, units), dtype=np.float32)
+    with fl.use(isa=isa):
+        expected = fl.ops.dense(x, kernel, None)
+        x[1, 5] = np.inf
+        for place in range(16):
+            copy = np.empty(kernel.size + place, np.float32)[place:].reshape(kernel.shape)
+            copy[...] = kernel
+            y = fl.ops.dense(x, copy, None)
+            np.testing.assert_array_equal(y[[0, 2]], expected[[0, 2]], "an infinity stays within its row")
+            np.testing.assert_array_equal(y[1], np.copysign(np.inf, kernel[5]))

@@ -3,6 +3,7 @@
  *
  *     forward   columns of y shared out; a stripe of y stays in the near caches while runs of the rows of W stream past
  *     dx        rows of W shared out; each is multiplied with every row of dy while it is in L1 */
+#include <stdint.h>
 #include <string.h>
 
 #include "buffers.h"
@@ -13,6 +14,8 @@
 enum {
     STRIPE_BYTES = 48 << 10, /* of y at work on */
     ROW_BYTES = 16 << 10,    /* of a row of it */
+    LINE = 64, PAGE = 4096,
+    FEW_ROWS = 16,           /* too few to hide that each load of W crosses a cache line */
     COLUMNS = 64,            /* of y in a task */
     ROWS = 24,               /* of W in a task: a multiple of all tiles */
     DOT_BYTES = 128 << 10,   /* of dy that dots are taken with at once */
@@ -34,11 +37,21 @@ typedef struct {
 
 /* ---- forward ---- */
 
+/* Where in a page the sums of a stripe begin: half a page away from w, since a load of w that has the place of a recent store
+ * in another page would wait for it.  With few rows, vectors as long as a cache line begin where lines of w do. */
+static ptrdiff_t place(const job *p, ptrdiff_t rows, const fl_real *w) {
+    const ptrdiff_t line = LINE / sizeof *w, there = (ptrdiff_t)(((uintptr_t)w + PAGE / 2) % PAGE / sizeof *w);
+    return rows <= FEW_ROWS && p->uk->lanes == line && p->d->units % line == 0 ? there : there / line * line;
+}
+
 static void stripe(const job *p, ptrdiff_t first_row, ptrdiff_t rows, ptrdiff_t first, ptrdiff_t n) {
-    const ptrdiff_t inputs = p->d->inputs, units = p->d->units;
-    const ptrdiff_t width = fl_ceil_div(n, p->uk->lanes) * p->uk->lanes;
-    _Alignas(64) fl_real sums[STRIPE_BYTES / sizeof(fl_real)];
-    p->uk->rows(rows, inputs, n, p->x + first_row * inputs, inputs, p->kernel + first, units, sums, width);
+    const ptrdiff_t inputs = p->d->inputs, units = p->d->units, lanes = p->uk->lanes;
+    const fl_real *w = p->kernel + first;
+    /* a vector to spare, and an odd number of them: rows a power of two apart would share a cache set */
+    const ptrdiff_t width = (fl_ceil_div(n + lanes - 1, lanes) | 1) * lanes;
+    _Alignas(PAGE) fl_real pages[(STRIPE_BYTES + 2 * PAGE) / sizeof(fl_real)];
+    fl_real *sums = pages + place(p, rows, w);
+    p->uk->rows(rows, inputs, n, p->x + first_row * inputs, inputs, w, units, sums, width);
     for (ptrdiff_t m = 0; m < rows; m++)
         p->uk->finish(n, sums + m * width, p->bias ? p->bias + first : NULL, p->y + (first_row + m) * units + first,
                       p->activation, p->alpha);

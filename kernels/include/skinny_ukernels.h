@@ -9,8 +9,8 @@
 enum { FL_SKINNY_ROWS = 32 }; /* rows of y at most, in one call of `rows` */
 
 typedef struct {
-    /* y(m, j) = sum over k, in order, of x(m, k) w(k, j),   m < rows <= FL_SKINNY_ROWS, j < n; y_row is a multiple of
-     * `lanes`, and what lies in y beyond n is undefined */
+    /* y(m, j) = sum over k, in order, of x(m, k) w(k, j),   m < rows <= FL_SKINNY_ROWS, j < n; y_row is a multiple of `lanes`
+     * and at least n + lanes - 1, for what lies in y beyond n is undefined.  Vectors are aligned in y. */
     void (*rows)(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row, const fl_real *w,
                  ptrdiff_t w_row, fl_real *y, ptrdiff_t y_row);
 

@@ -1,6 +1,8 @@
 /* Dense products over few rows: see skinny_ukernels.h. */
 #include "skinny_ukernels.h"
 
+#include <stdint.h>
+
 #include "activation_ukernels.h"
 #include "interleave.h"
 #include "varray.h"
@@ -21,9 +23,10 @@ enum { PREFETCH_ROWS = 4, FEW_RUNS = 4 };
 
 /* ---- rows: y += x w, `runs` rows of w side by side ---- */
 
-/* y(m, j) += x(m, 0) w(0, j) + ... for `vectors` vectors of columns, the last of them with n <= VL columns; x holds RUNS elements of every row. */
+/* y(m, j) += x(m, 0) w(0, j) + ... for `vectors` vectors of columns, the last of them with n <= VL columns; beyond them y is
+ * undefined, or kept.  x holds RUNS elements of every row. */
 FL_INLINE void add_runs(ptrdiff_t rows, const int runs, const int vectors, ptrdiff_t n, const fl_real *x, const fl_real *w,
-                        ptrdiff_t w_row, const int prefetch, fl_real *y, ptrdiff_t y_row) {
+                        ptrdiff_t w_row, const int prefetch, fl_real *y, ptrdiff_t y_row, const int keep) {
     vreal run[RUNS][2];
     UNROLL for (int r = 0; r < runs; r++) {
         UNROLL for (int v = 0; v < vectors; v++) {
@@ -37,6 +40,7 @@ FL_INLINE void add_runs(ptrdiff_t rows, const int runs, const int vectors, ptrdi
         UNROLL for (int r = 0; r < runs; r++) {
             UNROLL for (int v = 0; v < vectors; v++) sum[v] += run[r][v] * x[r];
         }
+        if (keep) sum[vectors - 1] = vselect(vfirst_lanes(n), sum[vectors - 1], vload(y + (vectors - 1) * VL));
         UNROLL for (int v = 0; v < vectors; v++) vstore(y + v * VL, sum[v]);
     }
 }
@@ -46,9 +50,10 @@ FL_INLINE void add_all_columns(ptrdiff_t rows, const int runs, ptrdiff_t n, cons
     /* x(m, k..) side by side: rows a power of two apart would share a cache set */
     _Alignas(64) fl_real near[FL_SKINNY_ROWS * RUNS];
     for (ptrdiff_t m = 0; m < rows; m++) memcpy(near + m * RUNS, x + m * x_row, (size_t)runs * sizeof *x);
-    ptrdiff_t j = 0;
-    for (; j + 2 * VL <= n; j += 2 * VL) add_runs(rows, runs, 2, VL, near, w + j, w_row, prefetch, y + j, y_row);
-    for (; j < n; j += VL) add_runs(rows, runs, 1, FL_MIN(VL, n - j), near, w + j, w_row, prefetch, y + j, y_row);
+    ptrdiff_t j = FL_MIN(n, (ptrdiff_t)(-(uintptr_t)y % FL_VECTOR_BYTES / sizeof *y)); /* where y is aligned */
+    if (j > 0) add_runs(rows, runs, 1, j, near, w, w_row, prefetch, y, y_row, 1);
+    for (; j + 2 * VL <= n; j += 2 * VL) add_runs(rows, runs, 2, VL, near, w + j, w_row, prefetch, y + j, y_row, 0);
+    for (; j < n; j += VL) add_runs(rows, runs, 1, FL_MIN(VL, n - j), near, w + j, w_row, prefetch, y + j, y_row, 0);
 }
 
 FL_INLINE void add_all_rows(ptrdiff_t rows, const int runs, ptrdiff_t k, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row, const fl_real *w,
