@@ -2,6 +2,7 @@
 #include "pool.h"
 
 #include "pool_gather.h"
+#include "pool_global.h"
 
 enum {
     MIN_IMAGES = 4,
@@ -60,13 +61,18 @@ static int run(fl_pool_gathering *g, const fl_pool *pool, int backward, enum fl_
     return status;
 }
 
+/* Of channels_first images a window over the whole image is one run of memory. */
+static int is_run(const fl_pool *pool) { return pool->channels_first && FL(pool_is_global)(&pool->window); }
+
 static int max(const fl_pool *pool, const void *x, void *y, void *argmax) {
+    if (is_run(pool)) return FL(pool_global_max)(pool, x, y, argmax), FL_OK;
     const enum fl_argmax width = argmax ? argmax_width(&pool->window) : FL_NO_ARGMAX;
     fl_pool_gathering g = {.source = x, .result = y, .argmax = argmax, .gather = ukernels[pool->isa]->max[width]};
     return run(&g, pool, 0, FL_COUNT_NOTHING);
 }
 
 static int max_backward(const fl_pool *pool, const void *dy, const void *argmax, void *dx) {
+    if (FL(pool_is_global)(&pool->window)) return FL(pool_global_max_backward)(pool, dy, argmax, dx), FL_OK;
     const enum fl_argmax width = argmax_width(&pool->window);
     fl_pool_gathering g = {.source = dy, .result = dx, .argmax = (char *)argmax, .argmax_of_sources = 1,
                            .gather = ukernels[pool->isa]->max_backward[width],
@@ -77,11 +83,13 @@ static int max_backward(const fl_pool *pool, const void *dy, const void *argmax,
 static enum fl_pool_divisor counted(int count_include_pad) { return count_include_pad ? FL_COUNT_PADDING : FL_COUNT_INSIDE; }
 
 static int average(const fl_pool *pool, const void *x, void *y, int count_include_pad) {
+    if (is_run(pool)) return FL(pool_global_average)(pool, x, y), FL_OK;
     fl_pool_gathering g = {.source = x, .result = y, .gather = ukernels[pool->isa]->average};
     return run(&g, pool, 0, counted(count_include_pad));
 }
 
 static int average_backward(const fl_pool *pool, const void *dy, void *dx, int count_include_pad) {
+    if (is_run(pool)) return FL(pool_global_average_backward)(pool, dy, dx), FL_OK;
     const fl_pool_ukernels *uk = ukernels[pool->isa];
     fl_pool_gathering g = {.source = dy, .result = dx, .gather = uk->average, .gather_uneven = uk->average_uneven,
                            .spread = uk->average_spread};

@@ -40,15 +40,16 @@ static void do_tasks(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     }
 }
 
-/* Cut the work up, by its sizes alone. */
+/* Cut the work up; one thread takes images whole, as they lie in memory. No result depends on it. */
 static int share_out(sharing *s, const fl_pool_gathering *g) {
-    const int tiled = g->images * (g->y.results / g->window_rows) >= MIN_TASKS;
-    const ptrdiff_t strips = tiled ? 1 : fl_ceil_div(MIN_TASKS, g->images * g->y.results);
+    const ptrdiff_t least = fl_team(g->threads, MIN_TASKS, g->work) > 1 ? MIN_TASKS : 1;
+    const int tiled = g->images * (g->y.results / g->window_rows) >= least;
+    const ptrdiff_t strips = tiled ? 1 : fl_ceil_div(least, g->images * g->y.results);
     const ptrdiff_t longest = strips == 1 ? PTRDIFF_MAX : FL_MAX(MIN_PIXELS, fl_ceil_div(g->x.results, strips));
     *s = (sharing){.g = g};
     if (FL(pool_units)(&s->units, g, tiled, longest)) return FL_ENOMEM;
     s->groups = FL_MIN(strips, s->units.strips.count);
-    const ptrdiff_t parts = fl_ceil_div(MIN_TASKS, g->images * s->units.count * s->groups);
+    const ptrdiff_t parts = fl_ceil_div(least, g->images * s->units.count * s->groups);
     s->part_channels = fl_ceil_div(g->channels, parts * MIN_CHANNELS) * MIN_CHANNELS;
     s->parts = fl_ceil_div(g->channels, s->part_channels);
     return FL_OK;

@@ -14,7 +14,11 @@
 #include <immintrin.h>
 #endif
 
+#ifndef FL_INLINE
 #define FL_INLINE static inline __attribute__((always_inline))
+#endif
+
+FL_INLINE vint vsplat_int(ptrdiff_t x) { return (fl_int)x - (vint){0}; }
 
 /* memcpy of fewer bytes than a vector has, without the call */
 FL_INLINE void copy_few(void *to, const void *from, ptrdiff_t bytes) {

@@ -8,8 +8,6 @@ enum { BLOCK = 4 }; /* vectors gathered side by side */
 typedef void gather_block(const fl_pool_run *run, const fl_real *source, char *argmax, fl_real *result, int bytes,
                           int vectors, ptrdiff_t lanes);
 
-FL_INLINE vint vsplat_int(ptrdiff_t x) { return (fl_int)x - (vint){0}; }
-
 FL_INLINE void max_block(const fl_pool_run *run, const fl_real *x, char *argmax, fl_real *y, int bytes, int vectors,
                          ptrdiff_t lanes) {
     vreal best[BLOCK];
@@ -66,6 +64,50 @@ FL_INLINE void average_block(const fl_pool_run *run, const fl_real *x, char *arg
         for (int v = 0; v < vectors; v++) sum[v] += row[v];
     }
     for (int v = 0; v < vectors; v++) store_lanes(y + v * VL, sum[v] / run->divisor, lanes);
+}
+
+/* Windows of LARGE pixels or more: STRETCH vectors of channels, PIXELS at a time, those AHEAD fetched meanwhile. */
+enum { STRETCH = 64, PIXELS = 2, AHEAD = 4, LARGE = 36 };
+
+/* sums[v] += the vectors v of `pixels` pixels a step apart; the last vector begins at `last`. */
+FL_INLINE void add_pixels(const fl_real *x, ptrdiff_t step, const int pixels, ptrdiff_t vectors, ptrdiff_t last, ptrdiff_t lanes,
+                          vreal *sums) {
+    for (ptrdiff_t v = 0; v < vectors; v++) {
+        const fl_real *p = x + FL_MIN(v * VL, last);
+        for (int i = 0; i < pixels; i++) __builtin_prefetch(p + (AHEAD * pixels + i) * step, 0, 2);
+        vreal sum = load_lanes(p, lanes);
+        for (int i = 1; i < pixels; i++) sum += load_lanes(p + i * step, lanes);
+        sums[v] += sum;
+    }
+}
+
+/* The average over large windows: pixel by pixel as they lie in memory, as many channels as leave their sums in L1. */
+FL_INLINE void average_stretch(const fl_pool_run *run, const fl_real *x, fl_real *y, ptrdiff_t channels,
+                               ptrdiff_t lanes) {
+    const ptrdiff_t vectors = fl_ceil_div(channels, VL), last = channels - lanes, step = run->col_stride;
+    vreal row[STRETCH], sum[STRETCH];
+    for (ptrdiff_t v = 0; v < vectors; v++) row[v] = sum[v] = vsplat(0);
+    for (ptrdiff_t i = 0; i < run->rows; i++, x += run->row_stride) {
+        ptrdiff_t j = 0;
+        for (; j + PIXELS <= run->cols; j += PIXELS) add_pixels(x + j * step, step, PIXELS, vectors, last, lanes, row);
+        for (; j < run->cols; j++) add_pixels(x + j * step, step, 1, vectors, last, lanes, row);
+        for (ptrdiff_t v = 0; v < vectors; v++) {
+            sum[v] += row[v];
+            row[v] = vsplat(0);
+        }
+    }
+    for (ptrdiff_t v = 0; v < vectors; v++) store_lanes(y + FL_MIN(v * VL, last), sum[v] / run->divisor, lanes);
+}
+
+static void average_large(const fl_pool_run *run, const fl_real *x, fl_real *y) {
+    for (ptrdiff_t pixel = 0; pixel < run->pixels; pixel++)
+        for (ptrdiff_t c = 0; c < run->channels; c += STRETCH * VL) {
+            const ptrdiff_t from = FL_MIN(c, FL_MAX(0, run->channels - STRETCH * VL));
+            const fl_real *source = x + pixel * run->source_step + from;
+            fl_real *result = y + pixel * run->result_step + from;
+            if (run->channels < VL) average_stretch(run, source, result, run->channels, run->channels);
+            else average_stretch(run, source, result, FL_MIN(STRETCH * VL, run->channels), VL);
+        }
 }
 
 FL_INLINE void average_uneven_block(const fl_pool_run *run, const fl_real *dy, char *argmax, fl_real *dx, int bytes,
@@ -207,7 +249,10 @@ static void max_backward_i32(const fl_pool_run *run, const fl_real *dy, void *ar
     any_grid(max_backward_block, run, dy, argmax, dx, 4, SOURCE);
 }
 static void average(const fl_pool_run *run, const fl_real *source, void *argmax, fl_real *result) {
-    backward_grids(average_block, run, source, argmax, result, 0, RESULT);
+    if (run->rows * run->cols >= LARGE)
+        average_large(run, source, result);
+    else
+        backward_grids(average_block, run, source, argmax, result, 0, RESULT);
 }
 static void average_uneven(const fl_pool_run *run, const fl_real *dy, void *argmax, fl_real *dx) {
     any_grid(average_uneven_block, run, dy, argmax, dx, 0, SOURCE);
