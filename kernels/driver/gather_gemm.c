@@ -1,7 +1,7 @@
 /* A matrix product whose left rows are gathered from an image; see gather.h.
  *
  *     loop 5   column chunks, so that the packed weights stay within FL_PACKED_BYTES      (one barrier each)
- *     loop 4   tasks = column split x block of pixels, shared out over the team
+ *     loop 4   tasks = column split x block of pixels x grid, shared out over the team
  *     loop 3   k blocks, when a single tap is deep
  *     loop 2   column panels of the chunk
  *     loop 1   groups of mr pixels: the register tile, its rows read through a table of pointers
@@ -22,7 +22,8 @@ static const fl_gemm_ukernels *const ukernels[] = {FL_ISA_ROWS(gemm)};
 typedef struct {
     const fl_gather *g;
     const fl_gemm_ukernels *uk;
-    ptrdiff_t block, blocks, splits;
+    ptrdiff_t block, splits;
+    ptrdiff_t blocks; /* of all grids, which take turns: they read the same pixels, and each thread gets some of each */
     ptrdiff_t panels_per_group, panels;
     ptrdiff_t first_panel, chunk_panels; /* loop 5 */
     int direct;                          /* whole panels are read from the weights as they stand */
@@ -106,9 +107,9 @@ static void run_tasks(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     fl_table table = FL(table_in)(g, p->uk->mr, p->block, p->scratch + thread * p->scratch_bytes);
     for (ptrdiff_t task = begin; task < end; task++) {
         ptrdiff_t split = task / p->blocks, block = task % p->blocks;
-        const fl_grid *grid = g->grids;
-        while (block >= blocks_of(p, grid)) block -= blocks_of(p, grid++);
-        ptrdiff_t first = block * p->block, pixels = FL_MIN(p->block, fl_grid_pixels(g, grid) - first);
+        const fl_grid *grid = &g->grids[block % g->grid_count];
+        ptrdiff_t first = block / g->grid_count * p->block, pixels = FL_MIN(p->block, fl_grid_pixels(g, grid) - first);
+        if (pixels <= 0) continue;
         ptrdiff_t first_panel = p->first_panel + p->chunk_panels * split / p->splits;
         ptrdiff_t last_panel = p->first_panel + p->chunk_panels * (split + 1) / p->splits;
         FL(build_table)(g, grid, first, pixels, &table);
@@ -142,7 +143,7 @@ static plan make_plan(const fl_gather *g) {
     ptrdiff_t pixels = 0, mr = p.uk->mr;
     for (ptrdiff_t i = 0; i < g->grid_count; i++) pixels += fl_grid_pixels(g, &g->grids[i]);
     p.block = FL_MAX(mr, FL_MIN(FL(table_pixels)(g), pixels / 8) / mr * mr);
-    for (ptrdiff_t i = 0; i < g->grid_count; i++) p.blocks += blocks_of(&p, &g->grids[i]);
+    for (ptrdiff_t i = 0; i < g->grid_count; i++) p.blocks = FL_MAX(p.blocks, g->grid_count * blocks_of(&p, &g->grids[i]));
     p.panels_per_group = fl_ceil_div(g->n, p.uk->nr);
     p.panels = g->groups * p.panels_per_group;
     p.direct = reads_weights_in_place(g);
