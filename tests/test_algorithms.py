@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -123,3 +125,34 @@ def test_few_rows_have_the_same_bits_wherever_the_kernel_stands(isa: str, units:
             y = fl.ops.dense(x, copy, None)
             np.testing.assert_array_equal(y[[0, 2]], expected[[0, 2]], "an infinity stays within its row")
             np.testing.assert_array_equal(y[1], np.copysign(np.inf, kernel[5]))
+
+
+@pytest.mark.parametrize("isa", fl.settings.available_isas())
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("x_shape", "filters", "groups"),
+    [
+        ((2, 40, 29, 3), 6, 1),  # rows of dy narrower than a panel, read in place but for the last ones
+        ((2, 40, 29, 3), 41, 1),
+        ((9, 12, 13, 48), 48, 3),  # groups that fill lanes, several copied at once; several images in a chunk
+        ((2, 22, 19, 40), 24, 2),  # groups that don't
+        ((1, 5, 700, 4), 32, 1),  # rows longer than a chunk
+    ],
+)
+def test_weight_gradients_over_many_chunks(
+    x_shape: tuple[int, ...], filters: int, groups: int, dtype: str, isa: str
+) -> None:
+    rng = np.random.default_rng(3)
+    shape = (3, 2, x_shape[-1] // groups, filters)
+    x = rng.integers(-2, 3, x_shape).astype(dtype)
+
+    def convolve(function: Any, *arrays: Any) -> Any:
+        return function(*arrays, strides=(2, 1), padding=((1, 0), (2, 1)), groups=groups)
+
+    dy = rng.integers(-2, 3, convolve(fl.ops.conv2d, x, np.zeros(shape, dtype)).shape).astype(dtype)
+    with fl.use(backend="reference"):
+        expected = convolve(fl.ops.conv2d_backward_weight, x, dy, shape[:2])
+    with fl.use(isa=isa):
+        computed = convolve(fl.ops.conv2d_backward_weight, x, dy, shape[:2])
+    for a, b in zip(computed, expected, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -7,9 +7,9 @@
  * of its own, and the slices are added in order.
  *
  *     loop 4   tasks = column split x slice, shared out over the team
- *     loop 3   chunks of the slice: x with its padding and dy are packed for one chunk at a time
- *     loop 2   blocks of channels
- *     loop 1   groups of mr rows (tap, c), then column panels: the register tile, its depth the chunk's pixels
+ *     loop 3   chunks of the slice: x with its padding is copied for one chunk at a time, and dy unless it is narrow
+ *     loop 2   blocks of channels, of one group or of several
+ *     loop 1   groups of mr rows (tap, c) or fewer, then column panels: the register tile, its depth the chunk's pixels
  */
 #include "conv_algorithms.h"
 
@@ -20,57 +20,51 @@
 #include "gemm_ukernels.h"
 #include "panels.h"
 #include "parallel.h"
+#include "sum_rows_ukernels.h"
+#include "weight_chunks.h"
 
 enum {
-    LINE = 64,           /* bytes of a cache line: x is packed in columns of so many */
     MIN_TASKS = 8,       /* where the slices alone are fewer, the columns are split */
     REDUCE_BLOCK = 8192, /* elements added by one task at the end */
     MAX_NR = 64,         /* no tile is wider */
+    FEW_TILES = 16,      /* that read a panel of dy in turn: packing it would not pay */
 };
 
 static const fl_gemm_ukernels *const ukernels[] = {FL_ISA_ROWS(gemm)};
+static const fl_sum_rows_ukernels *const sums[] = {FL_ISA_ROWS(sum_rows)};
 
 typedef struct {
     const fl_conv *c;
     const fl_gemm_ukernels *uk;
-    const fl_real *x, *dy;
+    fl_weight_chunks chunks;
+    const fl_real *dy;
     fl_real *dkernel, *dbias;
-    ptrdiff_t k, n;                                      /* channels and filters of a group */
-    ptrdiff_t chunk_images, chunk_rows, chunk_cols; /* a chunk is part of an image, or several whole ones */
-    ptrdiff_t chunks_y, chunks_x;
+    ptrdiff_t k, n;          /* channels and filters of a group */
     ptrdiff_t slices, splits, panels_per_group, panels;
-    ptrdiff_t lane;          /* channels side by side in packed x */
     ptrdiff_t channel_block; /* channels packed at once */
-    ptrdiff_t x_rows, x_cols; /* pixels of each image under a whole chunk */
-    fl_real *partial;       /* [slice][dkernel, then dbias] */
+    fl_real *partial;        /* [slice][dkernel, then dbias] */
     ptrdiff_t partial_size, dkernel_size;
     char *scratch;
     ptrdiff_t scratch_bytes;
 } plan;
 
-/* What one chunk covers, packed. */
+/* What a task works on: a chunk, the panels of its columns, and its scratch memory. */
 typedef struct {
-    ptrdiff_t image, images, row, col, rows, cols; /* output pixels */
-    fl_real *x;                                    /* [channel / lane][image][x_rows][x_cols][lane] */
-    fl_real *dy;                                   /* [panel][pixel][width], nr places reserved for each pixel */
-    const fl_real **runs;                          /* [run of pixels][mr]: where the tile reads x */
-} chunk;
+    fl_weight_chunk chunk;
+    ptrdiff_t first_panel, last_panel;
+    const fl_real **lists; /* [list][mr]: where the tile reads x */
+    fl_real *dy;           /* [panel][pixel][width], nr places reserved for each pixel */
+    fl_real *x;            /* see weight_chunks.h */
+} task;
 
-static ptrdiff_t chunks_of(const plan *p) { return fl_ceil_div(p->c->batch, p->chunk_images) * p->chunks_y * p->chunks_x; }
-static ptrdiff_t runs_bytes(const plan *p) {
-    return fl_ceil_div(p->chunk_images * p->chunk_rows * p->uk->mr * (ptrdiff_t)sizeof(void *), LINE) * LINE;
-}
-static ptrdiff_t pixels_of(const chunk *k) { return k->images * k->rows * k->cols; }
+/* One column panel of dy under a chunk: row p begins at first + p * step, and may be read up to the tile's width. */
+typedef struct {
+    const fl_real *first;
+    ptrdiff_t step, columns, width;
+} dy_panel;
 
-static chunk chunk_number(const plan *p, ptrdiff_t number) {
-    const fl_window *w = &p->c->window;
-    chunk k = {.image = number / (p->chunks_y * p->chunks_x) * p->chunk_images,
-               .row = number / p->chunks_x % p->chunks_y * p->chunk_rows,
-               .col = number % p->chunks_x * p->chunk_cols};
-    k.images = FL_MIN(p->chunk_images, p->c->batch - k.image);
-    k.rows = FL_MIN(p->chunk_rows, w->oh - k.row);
-    k.cols = FL_MIN(p->chunk_cols, w->ow - k.col);
-    return k;
+static ptrdiff_t lists_bytes(const plan *p) {
+    return fl_ceil_div(p->chunks.images * p->chunks.rows * p->uk->mr * (ptrdiff_t)sizeof(void *), FL_LINE) * FL_LINE;
 }
 
 static ptrdiff_t panel_columns(const plan *p, ptrdiff_t panel) {
@@ -80,139 +74,116 @@ static ptrdiff_t panel_first(const plan *p, ptrdiff_t panel) {
     return panel / p->panels_per_group * p->n + panel % p->panels_per_group * p->uk->nr;
 }
 
-static inline void copy(fl_real *to, const fl_real *from, ptrdiff_t count) {
-    enum { WHOLE = LINE / sizeof(fl_real) };
-    for (; count >= WHOLE; count -= WHOLE, to += WHOLE, from += WHOLE) memcpy(to, from, LINE);
-    if (count > 0) memcpy(to, from, (size_t)count * sizeof *to);
+/* Rows of dy as narrow as a panel are read as they stand, and rows twice as wide where few tiles read them; but not the
+ * last rows of all, where nothing follows that a tile could read. */
+static int in_place(const plan *p, const fl_weight_chunk *k, ptrdiff_t panel, ptrdiff_t width) {
+    const fl_conv *c = p->c;
+    const ptrdiff_t rows = c->window.kh * c->window.kw * p->k, all = c->batch * c->window.oh * c->window.ow;
+    const ptrdiff_t panels = rows <= FEW_TILES * p->uk->mr ? 2 : 1, last = k->first + k->pixels - 1;
+    return c->filters <= panels * p->uk->nr && (all - last) * c->filters - panel_first(p, panel) >= width;
 }
 
-/* One image row under the chunk, channels [first, first + count): its pixels one after the other, as they lie in memory,
- * each into its place of every lane's column; zeros where the window hangs over the edge. */
-static void pack_row(const plan *p, const fl_real *from, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t count, fl_real *to) {
-    const ptrdiff_t column = p->chunk_images * p->x_rows * p->x_cols * p->lane; /* from a lane to the next */
-    for (ptrdiff_t c = 0; c < count; c += p->lane) {
-        memset(to + c / p->lane * column, 0, (size_t)(begin * p->lane) * sizeof *to);
-        memset(to + c / p->lane * column + end * p->lane, 0, (size_t)((p->x_cols - end) * p->lane) * sizeof *to);
+static dy_panel panel_of_dy(const plan *p, const task *t, ptrdiff_t panel) {
+    const ptrdiff_t columns = panel_columns(p, panel), width = fl_panel_width(p->uk, columns), filters = p->c->filters;
+    dy_panel d = {.first = p->dy + t->chunk.first * filters + panel_first(p, panel), .step = filters, .columns = columns,
+                  .width = width};
+    if (in_place(p, &t->chunk, panel, width)) return d;
+    d.first = t->dy + (panel - t->first_panel) * FL_CHUNK_PIXELS * p->uk->nr;
+    d.step = width;
+    return d;
+}
+
+/* Pack what can't be read in place, and add it all to dbias unless that is NULL. */
+static void prepare_dy(const plan *p, const task *t, fl_real *dbias) {
+    const ptrdiff_t filters = p->c->filters, pixels = t->chunk.pixels;
+    for (ptrdiff_t panel = t->first_panel; panel < t->last_panel; panel++) {
+        const dy_panel d = panel_of_dy(p, t, panel);
+        const fl_real *from = p->dy + t->chunk.first * filters + panel_first(p, panel);
+        if (d.first != from)
+            FL(pack_panel)(pixels, d.columns, from, filters, 1, t->dy + (panel - t->first_panel) * FL_CHUNK_PIXELS * p->uk->nr,
+                           d.width, p->c->isa);
+        if (dbias) sums[p->c->isa]->add(pixels, d.columns, d.first, d.step, dbias + panel_first(p, panel));
     }
-    if (begin == end) return;
-    if (count == p->c->channels && count <= p->lane) {
-        memcpy(to + begin * p->lane, from, (size_t)((end - begin) * count) * sizeof *to);
+}
+
+/* Pointers to where row (tap, c) begins, c of the packed channels: one where all runs of the chunk lie a fixed step apart,
+ * otherwise one for each of its `lists` runs. */
+static void list_row(const plan *p, const task *t, ptrdiff_t tap, ptrdiff_t c, ptrdiff_t lists, const fl_real **to) {
+    const fl_weight_chunks *s = &p->chunks;
+    const fl_window *w = &p->c->window;
+    const ptrdiff_t y = tap / w->kw * w->dh, x = tap % w->kw * w->dw, runs = lists / t->chunk.images;
+    const fl_real *image = t->x + c / s->lane * fl_lane_size(s) + (y * s->x_cols + x) * s->lane + c % s->lane;
+    if (lists == 1) {
+        *to = image;
         return;
     }
-    for (ptrdiff_t x = begin; x < end; x++, from += p->c->channels) {
-        fl_real *pixel = to + x * p->lane;
-        for (ptrdiff_t c = 0; c < count; c += p->lane, pixel += column) copy(pixel, from + c, FL_MIN(p->lane, count - c));
-    }
+    for (ptrdiff_t number = 0; number < t->chunk.images; number++, image += s->x_rows * s->x_cols * s->lane)
+        for (ptrdiff_t r = 0; r < runs; r++, to += p->uk->mr) *to = image + r * w->sh * s->x_cols * s->lane;
 }
 
-/* Copy channels [first, first + count) under the chunk. */
-static void pack_x(const plan *p, const chunk *k, ptrdiff_t first, ptrdiff_t count) {
+/* Loop 1: rows (tap, c) for channels [first, first + count) of one group, which begin with packed channel `at`, times the
+ * panels of that group. */
+static void run_tiles(const plan *p, const task *t, ptrdiff_t first, ptrdiff_t count, ptrdiff_t at, ptrdiff_t first_panel,
+                      ptrdiff_t last_panel, fl_real *dkernel, int accumulate) {
     const fl_window *w = &p->c->window;
-    const ptrdiff_t y0 = k->row * w->sh - w->top, x0 = k->col * w->sw - w->left;
-    const ptrdiff_t begin = FL_MIN(p->x_cols, FL_MAX(0, -x0)), end = FL_MIN(p->x_cols, w->w - x0);
-    fl_real *to = k->x;
-    for (ptrdiff_t row = 0; row < k->images * p->x_rows; row++, to += p->x_cols * p->lane) {
-        const ptrdiff_t image = k->image + row / p->x_rows, y = y0 + row % p->x_rows;
-        if (y < 0 || y >= w->h || end <= begin)
-            pack_row(p, NULL, p->x_cols, p->x_cols, count, to); /* zeros */
-        else
-            pack_row(p, p->x + ((image * w->h + y) * w->w + x0 + begin) * p->c->channels + first, begin, end, count, to);
-    }
-}
-
-static void pack_dy(const plan *p, const chunk *k, ptrdiff_t first_panel, ptrdiff_t last_panel) {
-    const fl_window *w = &p->c->window;
-    const ptrdiff_t filters = p->c->filters;
-    fl_real *to = k->dy;
-    for (ptrdiff_t panel = first_panel; panel < last_panel; panel++, to += FL_CHUNK_PIXELS * p->uk->nr) {
-        ptrdiff_t columns = panel_columns(p, panel), width = fl_panel_width(p->uk, columns);
-        for (ptrdiff_t row = 0; row < k->images * k->rows; row++) {
-            ptrdiff_t image = k->image + row / k->rows, y = k->row + row % k->rows, pixel = (image * w->oh + y) * w->ow + k->col;
-            FL(pack_panel)(k->cols, columns, p->dy + pixel * filters + panel_first(p, panel), filters, 1,
-                           to + row * k->cols * width, width, p->c->isa);
-        }
-    }
-}
-
-/* dbias(o) += sum over the chunk's pixels of dy(pixel, o) */
-static void add_bias(const plan *p, const chunk *k, ptrdiff_t first_panel, ptrdiff_t last_panel, fl_real *dbias) {
-    const fl_real *from = k->dy;
-    for (ptrdiff_t panel = first_panel; panel < last_panel; panel++, from += FL_CHUNK_PIXELS * p->uk->nr) {
-        ptrdiff_t columns = panel_columns(p, panel), width = fl_panel_width(p->uk, columns);
-        fl_real *sums = dbias + panel_first(p, panel);
-        for (ptrdiff_t pixel = 0; pixel < pixels_of(k); pixel++)
-            for (ptrdiff_t j = 0; j < columns; j++) sums[j] += from[pixel * width + j];
-    }
-}
-
-/* Loop 1: rows (tap, c) for channels [first, first + count) of one group, times the panels of that group. */
-static void run_tiles(const plan *p, const chunk *k, ptrdiff_t first, ptrdiff_t count, ptrdiff_t first_panel,
-                      ptrdiff_t last_panel, const fl_real *dy, fl_real *dkernel, int accumulate) {
-    const fl_window *w = &p->c->window;
-    const ptrdiff_t mr = p->uk->mr, rows = w->kh * w->kw * count, in_group = first % p->k;
+    const fl_weight_chunk *k = &t->chunk;
+    const ptrdiff_t mr = p->uk->mr, rows = w->kh * w->kw * count, pixel = w->sw * p->chunks.lane;
     fl_real nowhere[MAX_NR], *rows_of_c[FL_MAX_MR], *out[FL_MAX_MR];
-    const int one_run = w->sh == 1 && k->cols * w->sw == p->x_cols; /* rows of pixels follow each other in packed x */
-    const ptrdiff_t runs = one_run ? k->images : k->images * k->rows, run = pixels_of(k) / runs;
-    const ptrdiff_t image_size = p->x_rows * p->x_cols * p->lane, row_size = w->sh * p->x_cols * p->lane;
-    fl_tile tile = {.taps = runs, .k = run, .a = k->runs, .a_next = mr, .a_k = w->sw * p->lane, .c = out, .accumulate = accumulate};
-    for (ptrdiff_t row = 0; row < rows; row += mr) {
-        for (ptrdiff_t i = 0; i < mr; i++) {
-            ptrdiff_t at = FL_MIN(row + i, rows - 1), tap = at / count, c = at % count; /* past the end: repeat the last */
-            ptrdiff_t y = tap / w->kw * w->dh, x = tap % w->kw * w->dw;
-            const fl_real *image = k->x + c / p->lane * p->chunk_images * image_size + (y * p->x_cols + x) * p->lane + c % p->lane;
-            const fl_real **to = k->runs + i;
-            for (ptrdiff_t number = 0; number < k->images; number++, image += image_size)
-                for (ptrdiff_t r = 0; r < (one_run ? 1 : k->rows); r++, to += mr) *to = image + r * row_size;
-            rows_of_c[i] = dkernel + (tap * p->k + in_group + c) * p->c->filters;
+    const int one_run = w->sh == 1 && k->cols * w->sw == p->chunks.x_cols; /* rows of pixels follow each other in packed x */
+    const ptrdiff_t runs = one_run ? k->images : k->images * k->rows, run = k->pixels / runs, lists = k->images == 1 ? 1 : runs;
+    fl_tile tile = {.taps = runs, .k = run, .a = t->lists, .a_next = lists == 1 ? 0 : mr, .a_k = pixel, .c = out,
+                    .a_step = lists == 1 ? w->sh * p->chunks.x_cols * p->chunks.lane : 0, .accumulate = accumulate};
+    for (ptrdiff_t row = 0, height; row < rows; row += height) {
+        height = fl_tile_rows(p->uk, rows - row);
+        for (ptrdiff_t i = 0; i < height; i++) {
+            const ptrdiff_t number = FL_MIN(row + i, rows - 1), tap = number / count, c = number % count; /* past the end: the last */
+            list_row(p, t, tap, at + c, lists, t->lists + i);
+            rows_of_c[i] = dkernel + (tap * p->k + first % p->k + c) * p->c->filters;
         }
-        const fl_real *b = dy;
-        for (ptrdiff_t panel = first_panel; panel < last_panel; panel++, b += FL_CHUNK_PIXELS * p->uk->nr) {
-            ptrdiff_t columns = panel_columns(p, panel), width = fl_panel_width(p->uk, columns), at = panel_first(p, panel);
-            for (ptrdiff_t i = 0; i < mr; i++) out[i] = row + i < rows ? rows_of_c[i] + at : nowhere;
-            tile.b = b;
-            tile.b_k = width;
-            tile.b_next = run * width;
-            tile.n = columns;
-            fl_tile_of_width(p->uk, width)(&tile);
+        for (ptrdiff_t panel = first_panel; panel < last_panel; panel++) {
+            const dy_panel d = panel_of_dy(p, t, panel);
+            for (ptrdiff_t i = 0; i < height; i++) out[i] = row + i < rows ? rows_of_c[i] + panel_first(p, panel) : nowhere;
+            tile.b = d.first;
+            tile.b_k = d.step;
+            tile.b_next = run * d.step;
+            tile.n = d.columns;
+            fl_tile_of(p->uk, height, d.width)(&tile);
         }
     }
 }
 
-/* One chunk's share of the panels [first_panel, last_panel), group by group. */
-static void run_chunk(const plan *p, const chunk *k, ptrdiff_t first_panel, ptrdiff_t last_panel, fl_real *dkernel,
-                      int accumulate) {
-    pack_dy(p, k, first_panel, last_panel);
-    for (ptrdiff_t panel = first_panel; panel < last_panel;) {
-        ptrdiff_t group = panel / p->panels_per_group;
-        ptrdiff_t end = FL_MIN(last_panel, (group + 1) * p->panels_per_group);
-        for (ptrdiff_t c = 0; c < p->k; c += p->channel_block) {
-            ptrdiff_t count = FL_MIN(p->channel_block, p->k - c);
-            pack_x(p, k, group * p->k + c, count);
-            run_tiles(p, k, group * p->k + c, count, panel, end, k->dy + (panel - first_panel) * FL_CHUNK_PIXELS * p->uk->nr,
-                      dkernel, accumulate);
+/* One chunk's share of the task's panels, block of channels by block of channels. */
+static void run_chunk(const plan *p, const task *t, fl_real *dkernel, int accumulate) {
+    const ptrdiff_t ppg = p->panels_per_group, end = fl_ceil_div(t->last_panel, ppg) * p->k;
+    const int several = p->k % p->chunks.lane == 0 && p->channel_block % p->k == 0;
+    for (ptrdiff_t first = t->first_panel / ppg * p->k, count; first < end; first += count) {
+        count = FL_MIN(p->channel_block, several ? end - first : p->k - first % p->k);
+        FL(pack_weight_chunk)(&p->chunks, &t->chunk, first, count, t->x);
+        for (ptrdiff_t at = 0; at < count; at += p->k) {
+            const ptrdiff_t group = (first + at) / p->k;
+            run_tiles(p, t, first + at, FL_MIN(count, p->k), at, FL_MAX(t->first_panel, group * ppg),
+                      FL_MIN(t->last_panel, (group + 1) * ppg), dkernel, accumulate);
         }
-        panel = end;
     }
 }
 
 static void run_tasks(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const plan *p = job;
-    for (ptrdiff_t task = begin; task < end; task++) {
-        ptrdiff_t slice = task % p->slices, split = task / p->slices;
-        ptrdiff_t first_panel = p->panels * split / p->splits, last_panel = p->panels * (split + 1) / p->splits;
+    for (ptrdiff_t number = begin; number < end; number++) {
+        const ptrdiff_t slice = number % p->slices, split = number / p->slices, chunks = p->chunks.count;
+        task t = {.first_panel = p->panels * split / p->splits, .last_panel = p->panels * (split + 1) / p->splits,
+                  .lists = (const fl_real **)(p->scratch + thread * p->scratch_bytes)};
+        t.dy = (fl_real *)((char *)t.lists + lists_bytes(p));
+        t.x = t.dy + fl_ceil_div(p->panels, p->splits) * FL_CHUNK_PIXELS * p->uk->nr;
         fl_real *dkernel = p->partial ? p->partial + slice * p->partial_size : p->dkernel;
-        fl_real *dbias = p->partial ? dkernel + p->dkernel_size : p->dbias;
-        ptrdiff_t first = chunks_of(p) * slice / p->slices, last = chunks_of(p) * (slice + 1) / p->slices;
-        if (p->dbias)
-            for (ptrdiff_t panel = first_panel; panel < last_panel; panel++)
+        fl_real *dbias = p->dbias && p->partial ? dkernel + p->dkernel_size : p->dbias;
+        if (dbias)
+            for (ptrdiff_t panel = t.first_panel; panel < t.last_panel; panel++)
                 memset(dbias + panel_first(p, panel), 0, (size_t)panel_columns(p, panel) * sizeof *dbias);
-        for (ptrdiff_t number = first; number < last; number++) {
-            chunk k = chunk_number(p, number);
-            k.runs = (const fl_real **)(p->scratch + thread * p->scratch_bytes);
-            k.dy = (fl_real *)((char *)k.runs + runs_bytes(p));
-            k.x = k.dy + fl_ceil_div(p->panels, p->splits) * FL_CHUNK_PIXELS * p->uk->nr;
-            run_chunk(p, &k, first_panel, last_panel, dkernel, number > first);
-            if (p->dbias) add_bias(p, &k, first_panel, last_panel, dbias);
+        for (ptrdiff_t i = chunks * slice / p->slices; i < chunks * (slice + 1) / p->slices; i++) {
+            t.chunk = FL(weight_chunk)(&p->chunks, i);
+            prepare_dy(p, &t, dbias);
+            run_chunk(p, &t, dkernel, i > chunks * slice / p->slices);
         }
     }
 }
@@ -231,34 +202,27 @@ static void reduce(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     }
 }
 
-static void cut_into_chunks(plan *p) {
-    const fl_window *w = &p->c->window;
-    p->chunk_cols = FL_MIN(w->ow, FL_CHUNK_PIXELS);
-    p->chunk_rows = FL_MIN(w->oh, FL_CHUNK_PIXELS / p->chunk_cols);
-    p->chunk_images = FL_MAX(1, FL_MIN(p->c->batch, FL_CHUNK_PIXELS / (w->oh * w->ow)));
-    p->chunks_y = fl_ceil_div(w->oh, p->chunk_rows);
-    p->chunks_x = fl_ceil_div(w->ow, p->chunk_cols);
-    p->x_rows = (p->chunk_rows - 1) * w->sh + (w->kh - 1) * w->dh + 1;
-    p->x_cols = (p->chunk_cols - 1) * w->sw + (w->kw - 1) * w->dw + 1;
+/* Channels packed at once: of several groups where each begins with a lane of its own, otherwise of one at most. */
+static ptrdiff_t channel_block(const plan *p) {
+    const ptrdiff_t lane = p->chunks.lane, affordable = FL_X_BYTES / (ptrdiff_t)sizeof(fl_real) / fl_lane_size(&p->chunks) * lane;
+    if (p->k % lane == 0 && affordable >= p->k) return affordable / p->k * p->k;
+    return FL_MIN(fl_ceil_div(p->k, lane) * lane, FL_MAX(lane, affordable));
 }
 
 static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias) {
-    plan p = {.c = c, .uk = ukernels[c->isa], .x = x, .dy = dy, .dkernel = dkernel, .dbias = dbias,
+    plan p = {.c = c, .uk = ukernels[c->isa], .chunks = FL(weight_chunks)(c, x), .dy = dy, .dkernel = dkernel, .dbias = dbias,
               .k = c->channels / c->groups, .n = c->filters / c->groups};
-    cut_into_chunks(&p);
-    p.lane = FL_MAX(1, FL_MIN(p.k, LINE / (ptrdiff_t)sizeof(fl_real)));
     p.panels_per_group = fl_ceil_div(p.n, p.uk->nr);
     p.panels = c->groups * p.panels_per_group;
     p.dkernel_size = c->window.kh * c->window.kw * p.k * c->filters;
     p.partial_size = p.dkernel_size + (dbias ? c->filters : 0);
     ptrdiff_t affordable = FL_SLICES_BYTES / FL_MAX(1, p.partial_size * (ptrdiff_t)sizeof(fl_real));
-    p.slices = FL_MAX(1, FL_MIN(FL_MIN(FL_SLICES, affordable), chunks_of(&p)));
+    p.slices = FL_MAX(1, FL_MIN(FL_MIN(FL_SLICES, affordable), p.chunks.count));
     p.splits = FL_MIN(p.panels, FL_MAX(fl_ceil_div(MIN_TASKS, p.slices), fl_ceil_div(c->filters, FL_MAX_COLUMNS)));
-    const ptrdiff_t pixels = p.chunk_images * p.x_rows * p.x_cols, lanes = FL_X_BYTES / (ptrdiff_t)sizeof(fl_real) / pixels / p.lane;
-    p.channel_block = FL_MIN(fl_ceil_div(p.k, p.lane), FL_MAX(1, lanes)) * p.lane;
-    const ptrdiff_t x_size = p.channel_block * pixels;
-    ptrdiff_t dy_size = fl_ceil_div(p.panels, p.splits) * FL_CHUNK_PIXELS * p.uk->nr;
-    p.scratch_bytes = (runs_bytes(&p) + (x_size + dy_size) * (ptrdiff_t)sizeof(fl_real) + 127) / 64 * 64;
+    p.channel_block = FL_MIN(channel_block(&p), fl_ceil_div(c->channels, p.chunks.lane) * p.chunks.lane);
+    const ptrdiff_t x_size = p.channel_block / p.chunks.lane * fl_lane_size(&p.chunks);
+    const ptrdiff_t dy_size = fl_ceil_div(p.panels, p.splits) * FL_CHUNK_PIXELS * p.uk->nr;
+    p.scratch_bytes = (lists_bytes(&p) + (x_size + dy_size) * (ptrdiff_t)sizeof(fl_real) + 127) / 64 * 64;
     return p;
 }
 

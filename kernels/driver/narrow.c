@@ -13,7 +13,7 @@ int FL(narrow_backward_weight)(const fl_dense *d, const void *x, const void *dy,
     fl_real *transposed = fl_buffer_get(bytes);
     const fl_dense turned = {.rows = d->rows, .inputs = d->units, .units = d->inputs, .isa = d->isa, .threads = d->threads};
     if (!transposed) return fl_probing() ? FL(blocked_backward_weight)(&turned, dy, x, NULL, NULL) : FL_ENOMEM;
-    int status = dbias ? FL(sum_rows)(d->rows, d->units, dy, dbias, 1) : FL_OK;
+    int status = dbias ? FL(sum_rows)(d->rows, d->units, dy, dbias, d->isa, 1) : FL_OK;
     if (!status) status = FL(blocked_backward_weight)(&turned, dy, x, transposed, NULL);
     if (!status) ukernels[d->isa]->transpose(d->units, d->inputs, transposed, d->inputs, dkernel, d->units);
     fl_buffer_put(transposed, bytes);

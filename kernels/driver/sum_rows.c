@@ -5,10 +5,14 @@
 
 #include "buffers.h"
 #include "parallel.h"
+#include "sum_rows_ukernels.h"
 
 enum { SLICES = 16, SLICE_ROWS = 64 }; /* at most; at least */
 
+static const fl_sum_rows_ukernels *const ukernels[] = {FL_ISA_ROWS(sum_rows)};
+
 typedef struct {
+    const fl_sum_rows_ukernels *uk;
     ptrdiff_t rows, n, slices;
     const fl_real *x;
     fl_real *partial; /* [slice][n] */
@@ -20,13 +24,13 @@ static void sum_slices(void *argument, ptrdiff_t begin, ptrdiff_t end, int threa
     for (ptrdiff_t slice = begin; slice < end; slice++) {
         fl_real *sums = s->partial + slice * s->n;
         memset(sums, 0, (size_t)s->n * sizeof *sums);
-        for (ptrdiff_t i = s->rows * slice / s->slices; i < s->rows * (slice + 1) / s->slices; i++)
-            for (ptrdiff_t j = 0; j < s->n; j++) sums[j] += s->x[i * s->n + j];
+        const ptrdiff_t first = s->rows * slice / s->slices, end = s->rows * (slice + 1) / s->slices;
+        s->uk->add(end - first, s->n, s->x + first * s->n, s->n, sums);
     }
 }
 
-int FL(sum_rows)(ptrdiff_t rows, ptrdiff_t n, const fl_real *x, fl_real *sums, int threads) {
-    job s = {.rows = rows, .n = n, .slices = FL_MAX(1, FL_MIN(SLICES, rows / SLICE_ROWS)), .x = x};
+int FL(sum_rows)(ptrdiff_t rows, ptrdiff_t n, const fl_real *x, fl_real *sums, int isa, int threads) {
+    job s = {.uk = ukernels[isa], .rows = rows, .n = n, .slices = FL_MAX(1, FL_MIN(SLICES, rows / SLICE_ROWS)), .x = x};
     const size_t bytes = (size_t)(s.slices * n) * sizeof *sums;
     s.partial = fl_buffer_get(bytes);
     if (!s.partial) return FL_ENOMEM;

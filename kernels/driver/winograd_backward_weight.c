@@ -207,7 +207,7 @@ static int run(const fl_conv *c, const void *x, const void *dy, void *dkernel, v
         }
     }
     fl_buffer_put(p.scratch, bytes);
-    return dbias ? FL(sum_rows)(c->batch * c->window.oh * c->window.ow, c->filters, dy, dbias, c->threads) : FL_OK;
+    return dbias ? FL(sum_rows)(c->batch * c->window.oh * c->window.ow, c->filters, dy, dbias, c->isa, c->threads) : FL_OK;
 }
 
 int FL(winograd_f2_backward_weight)(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias) {

@@ -5,6 +5,6 @@
 #include "fl_types.h"
 
 /* sums[j] = sum_i x[i * n + j], i < rows, in slices that depend on the sizes alone; FL_OK or FL_ENOMEM */
-int FL(sum_rows)(ptrdiff_t rows, ptrdiff_t n, const fl_real *x, fl_real *sums, int threads);
+int FL(sum_rows)(ptrdiff_t rows, ptrdiff_t n, const fl_real *x, fl_real *sums, int isa, int threads);
 
 #endif
