@@ -84,7 +84,7 @@ FL_INLINE void add_pixels(const fl_real *x, ptrdiff_t step, const int pixels, pt
 /* The average over large windows: pixel by pixel as they lie in memory, as many channels as leave their sums in L1. */
 FL_INLINE void average_stretch(const fl_pool_run *run, const fl_real *x, fl_real *y, ptrdiff_t channels,
                                ptrdiff_t lanes) {
-    const ptrdiff_t vectors = fl_ceil_div(channels, VL), last = channels - lanes, step = run->col_stride;
+    const ptrdiff_t vectors = FL_MAX(1, fl_ceil_div(channels, VL)), last = channels - lanes, step = run->col_stride;
     vreal row[STRETCH], sum[STRETCH];
     for (ptrdiff_t v = 0; v < vectors; v++) row[v] = sum[v] = vsplat(0);
     for (ptrdiff_t i = 0; i < run->rows; i++, x += run->row_stride) {
