@@ -60,6 +60,7 @@ ROWS = {
     "resnet block": ConvCase(1, 14, 15, 34, 33, (3, 3), padding=1, bias=False),
     "resnet down": ConvCase(2, 13, 12, 17, 33, (3, 3), (2, 2), "same", activation="relu"),
     "resnet shortcut": ConvCase(2, 9, 10, 16, 24, (1, 1), (2, 2), bias=False),
+    "resnet shortcut of wide pixels": ConvCase(2, 5, 6, 512, 9, (1, 1), (2, 2), 1, activation="relu"),
     "resnet bottleneck": ConvCase(2, 7, 8, 130, 17, (1, 1), activation="relu"),
     "mobilenet": ConvCase(2, 15, 14, 33, 33, (3, 3), padding="same", groups=33, activation="silu"),
     "mobilenet down": ConvCase(2, 12, 13, 24, 24, (3, 3), (2, 2), "same", groups=24, bias=False),

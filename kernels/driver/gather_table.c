@@ -42,12 +42,25 @@ static ptrdiff_t runs_size(const fl_gather *g, const fl_grid *grid, ptrdiff_t bl
     return merges_taps(g, grid) ? output_rows * grid->taps_y * padded_width(grid) * g->channels : 0;
 }
 
+/* Pixels a multiple of SET_BYTES apart share one set of L1, which holds fewer than a tile has rows.  Under a single tap each is
+ * read for one output pixel alone, so a block's pixels are copied nearer to each other. */
+enum { SET_BYTES = 4096, NEAR_SPACE = 64 / sizeof(fl_real), MOST_COPIED = 4096 /* channels */ };
+
+static int copies_pixels(const fl_gather *g, const fl_grid *grid) {
+    return fl_grid_taps(grid) == 1 && g->channels <= MOST_COPIED &&
+           grid->x_step * g->channels * (ptrdiff_t)sizeof(fl_real) % SET_BYTES == 0;
+}
+
+static ptrdiff_t copies_size(const fl_gather *g, const fl_grid *grid, ptrdiff_t block) {
+    return copies_pixels(g, grid) ? block * (g->channels + NEAR_SPACE) : runs_size(g, grid, block);
+}
+
 static ptrdiff_t most_pointers(const fl_gather *g) { return FL_MAX(1, max_of_grids(g, taps_of)); }
 static ptrdiff_t size_of_zeros(const fl_gather *g) { return FL_MAX(g->channels, max_of_grids(g, run_of)); }
 
 ptrdiff_t FL(table_bytes)(const fl_gather *g, ptrdiff_t mr, ptrdiff_t block) {
     ptrdiff_t runs = 0, tiles = fl_ceil_div(block, mr);
-    for (ptrdiff_t i = 0; i < g->grid_count; i++) runs = FL_MAX(runs, runs_size(g, &g->grids[i], block));
+    for (ptrdiff_t i = 0; i < g->grid_count; i++) runs = FL_MAX(runs, copies_size(g, &g->grids[i], block));
     ptrdiff_t words = tiles * (mr + 1) * (most_pointers(g) + 1), reals = size_of_zeros(g) + g->groups * g->n + runs;
     return (ptrdiff_t)(words * sizeof(void *) + reals * sizeof(fl_real) + 127) / 64 * 64;
 }
@@ -115,6 +128,15 @@ static void drop_padding(const fl_table *table, ptrdiff_t tile) {
     table->kept[tile] = kept;
 }
 
+static void copy_pixels(const fl_gather *g, const fl_table *table, ptrdiff_t pixels) {
+    fl_real *to = table->runs;
+    for (ptrdiff_t pixel = 0; pixel < pixels; pixel++, to += g->channels + NEAR_SPACE) {
+        if (table->rows[pixel] == table->zeros) continue;
+        memcpy(to, table->rows[pixel], (size_t)g->channels * sizeof *to);
+        table->rows[pixel] = to;
+    }
+}
+
 /* ---- a pointer for all taps: they are `tap_step` apart in copies of the image rows ---- */
 
 /* Copy image rows from_tap.. of those under an output row, with their horizontal padding. */
@@ -168,6 +190,7 @@ void FL(build_table)(const fl_gather *g, const fl_grid *grid, ptrdiff_t first, p
     table->tap_step = merged ? padded_width(grid) * g->channels : 0;
     table->pointers = merged ? 1 : table->taps;
     point_pixels(g, grid, table, first, pixels);
+    if (copies_pixels(g, grid)) copy_pixels(g, table, pixels);
     for (ptrdiff_t pixel = pixels; pixel < tiles * table->mr; pixel++) { /* past the end: anything that can be read */
         const fl_real **lane = lane_of(table, pixel);
         table->out[pixel] = table->nowhere;

@@ -46,7 +46,7 @@ typedef struct {
     ptrdiff_t *order;       /* [tile][pointer] and which they are */
     fl_real *zeros;         /* what a tap outside the image reads */
     fl_real *nowhere;       /* where a pixel past the end is written */
-    fl_real *runs;          /* padded copies of image rows, where taps are merged */
+    fl_real *runs;          /* copies: of padded image rows where taps are merged, of pixels too far apart */
     ptrdiff_t taps, k;      /* as the tile sees them: a merged run counts as one tap */
     ptrdiff_t pointers;     /* of a pixel: one for each tap, or a single one with its taps tap_step apart */
     ptrdiff_t tap_step;     /* 0 where every tap has a pointer; then alone are kept and order filled */
