@@ -10,7 +10,9 @@ import pytest
 import fastlayers as fl
 from fastlayers._kernels.dense import algorithm as dense_algorithm
 from fastlayers.cases.dense import ROWS as DENSE_CASES
+from fastlayers.cases.winograd import weight_bound
 from fastlayers.reference.conv import conv2d as reference
+from fastlayers.reference.conv import conv2d_backward_weight as reference_weight
 from fastlayers.shapes import conv2d_window
 
 LARGE = (56, 56, 64)
@@ -156,3 +158,27 @@ def test_weight_gradients_over_many_chunks(
         computed = convolve(fl.ops.conv2d_backward_weight, x, dy, shape[:2])
     for a, b in zip(computed, expected, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("isa", fl.settings.available_isas())
+@pytest.mark.parametrize(
+    ("shape", "filters", "algorithm", "m"),
+    [
+        ((4, 28, 27, 64), 48, "winograd_f4", 4),
+        ((2, 28, 27, 96), 80, "winograd_f2", 2),
+        ((3, 15, 16, 16), 2000, "winograd_f4", 4),
+    ],
+    ids=["half of the xi at a time", "half, F2", "several batches of tiles"],
+)
+def test_weight_gradients_too_large_for_one_pass(
+    shape: tuple[int, ...], filters: int, algorithm: str, m: int, isa: str
+) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape).astype(np.float32)
+    dy = rng.standard_normal((*shape[:3], filters)).astype(np.float32)
+    with fl.use(isa=isa):
+        dW, db = fl.ops.conv2d_backward_weight(x, dy, (3, 3), padding="same", algorithm=algorithm)
+    window = conv2d_window("test", shape[1:], 3, padding="same")
+    exact, sums = reference_weight(x.astype(float), dy.astype(float), window, 1, "channels_last", True)
+    assert (abs(dW - exact) <= weight_bound(x.astype(float), dy.astype(float), 1, 1, m, 2.0**-24)).all()
+    np.testing.assert_allclose(db, sums, rtol=0, atol=2.0**-24 * len(dy) * dy[0, ..., 0].size * abs(dy).max())

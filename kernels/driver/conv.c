@@ -54,12 +54,16 @@ static ptrdiff_t tiles(const fl_conv *c, enum fl_conv_pass pass, ptrdiff_t m) {
     return c->batch * fl_ceil_div(rows, m) * fl_ceil_div(cols, m);
 }
 
-/* Tiles must be many enough to pay for the transform of the weights, which F4 makes four times their size. */
+/* Tiles must be many enough to pay for the transform of the weights, which F4 makes four times their size; more of them for
+ * dW, whose sums are transformed. */
+static int enough_for_f4(const fl_conv *c, enum fl_conv_pass pass) {
+    return tiles(c, pass, 4) >= (pass == FL_CONV_BACKWARD_WEIGHT ? 24 : 4);
+}
 static int f4_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
-    return !precise && transforms_pay(c) && tiles(c, pass, 4) >= 24;
+    return !precise && transforms_pay(c) && enough_for_f4(c, pass);
 }
 static int f2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
-    return transforms_pay(c) && tiles(c, pass, 2) >= 16 && (precise || tiles(c, pass, 4) < 24);
+    return transforms_pay(c) && tiles(c, pass, 2) >= 16 && (precise || !enough_for_f4(c, pass));
 }
 
 /* The first row that accepts a problem and pays for it is taken. */

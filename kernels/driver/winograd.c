@@ -65,9 +65,7 @@ typedef struct {
 } plan;
 
 static ptrdiff_t panel_columns(const plan *p, ptrdiff_t panel) { return FL_MIN(p->gemm->nr, p->g->n - panel * p->gemm->nr); }
-static ptrdiff_t panel_width(const plan *p, ptrdiff_t panel) {
-    return fl_panel_width(p->gemm, panel_columns(p, panel));
-}
+static ptrdiff_t panel_width(const plan *p, ptrdiff_t panel) { return fl_panel_width(p->gemm, panel_columns(p, panel)); }
 
 /* ---- transforms ---- */
 
@@ -140,6 +138,8 @@ static void multiply(const plan *p, ptrdiff_t panel, ptrdiff_t tiles, ptrdiff_t 
             rows = fl_tile_rows(p->gemm, tiles - tile);
             t.a = r->rows + tile;
             t.c = r->out + tile;
+            if (p->by_panels) /* V of all tiles is far away */
+                fl_prefetch_rows(FL_MIN(p->gemm->mr, tiles - tile - rows), t.a + rows, t.a_offset, depth);
             fl_tile_of(p->gemm, rows, width)(&t);
         }
     }

@@ -4,7 +4,8 @@
  * S[xi] = V[xi]^T Z[xi] (channels x filters) are p^2 ordinary products with the tiles as their depth.  Two orders:
  *
  *     slices    where S is small: each slice of the tiles, a number that depends on the problem alone, keeps an S of its own
- *               and transforms block after block of tiles in cache; the slices are added in order at the end.
+ *               and transforms block after block of tiles in cache; the slices are added in order at the end.  Where not even
+ *               that would stay in cache, half of the xi are done at a time.
  *     ranges    where S is large: V and Z of many tiles first, then ranges of channels, each with a small part of S; nothing is
  *               split, so nothing is added, but for one batch of tiles after the other.
  */
@@ -22,7 +23,8 @@
 enum {
     MAX_XI = FL_WINOGRAD_MAX_POINTS * FL_WINOGRAD_MAX_POINTS,
     PAD = 80,               /* elements between the xi matrices: their streams must not share cache sets */
-    BLOCK_TILES = 48,       /* tiles transformed at once by a slice: V and Z of 32 channels stay in L2 */
+    BLOCK_TILES = 48,       /* tiles transformed at once by a slice: V and Z of few channels stay in L2 */
+    LARGE_S = 384 << 10,    /* above, half of the xi are done at a time, which reads x and dy twice but keeps to L2 */
     MIN_SLICE = 96,         /* tiles of a slice, at least */
     RANGE_ROWS = 48,        /* channels of a range */
     BATCH_BYTES = 12 << 20, /* of V and Z: few batches, since each reads and writes dW */
@@ -35,9 +37,9 @@ static const fl_winograd_ukernels *const winograd_ukernels[] = {FL_ISA_ROWS(wino
 typedef struct {
     const fl_conv *c;
     const fl_gemm_ukernels *gemm;
-    const fl_winograd_transforms *transforms;
     const fl_winograd_gradient *gradient;
-    ptrdiff_t m, xis;
+    fl_winograd_tile *input[2], *tile_gradient[2]; /* of each half of the xi, or the first of all */
+    ptrdiff_t m, xis, halves;     /* in how many passes the xi are done: 1 or 2 */
     const fl_real *x, *dy;
     fl_real *dkernel;
     ptrdiff_t tiles_y, tiles_x, tiles, panels;
@@ -55,15 +57,15 @@ static ptrdiff_t z_xi(const plan *p) { return p->block * p->z_width + PAD; }
 static fl_real *scratch_of(const plan *p, int thread) { return (fl_real *)(p->scratch + thread * p->scratch_bytes); }
 
 /* Rows number `at` of V and Z from tile number `tile`. */
-static void transform_tile(const plan *p, ptrdiff_t tile, const fl_real *zeros, fl_real *v, fl_real *z, ptrdiff_t at) {
+static void transform_tile(const plan *p, ptrdiff_t half, ptrdiff_t tile, const fl_real *zeros, fl_real *v, fl_real *z, ptrdiff_t at) {
     const fl_conv *c = p->c;
     const fl_window *w = &c->window;
     const ptrdiff_t image = tile / (p->tiles_y * p->tiles_x), y0 = tile / p->tiles_x % p->tiles_y * p->m, x0 = tile % p->tiles_x * p->m;
     const fl_real *pixels[MAX_XI];
     fl_square(p->m + 2, p->x + image * w->h * w->w * c->channels, w->h, w->w, c->channels, y0 - w->top, x0 - w->left, zeros, pixels);
-    p->transforms->input(c->channels, pixels, v + at * p->v_width, v_xi(p));
+    p->input[half](c->channels, pixels, v + at * p->v_width, v_xi(p));
     fl_square(p->m, p->dy + image * w->oh * w->ow * c->filters, w->oh, w->ow, c->filters, y0, x0, zeros, pixels);
-    p->gradient->gradient(c->filters, pixels, z + at * p->z_width, z_xi(p));
+    p->tile_gradient[half](c->filters, pixels, z + at * p->z_width, z_xi(p));
 }
 
 /* S[xi] (+)= V[xi]^T Z[xi] for channels [c0, c1) and panels [first, last); sums starts at c0 and the first panel. */
@@ -71,7 +73,7 @@ static void multiply(const plan *p, ptrdiff_t tiles, const fl_real *v, const fl_
                      ptrdiff_t first, ptrdiff_t last, fl_real *sums, int accumulate) {
     const ptrdiff_t nr = p->gemm->nr;
     fl_real nowhere[MAX_NR];
-    for (ptrdiff_t xi = 0; xi < p->xis; xi++)
+    for (ptrdiff_t xi = 0; xi < p->xis / p->halves; xi++)
         for (ptrdiff_t row = c0, mr; row < c1; row += mr) {
             mr = fl_tile_rows(p->gemm, c1 - row);
             const fl_real *in[FL_MAX_MR];
@@ -104,14 +106,16 @@ static void finish(const plan *p, ptrdiff_t channel, ptrdiff_t panel, const fl_r
 
 static void run_slices(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const plan *p = job;
-    fl_real *zeros = scratch_of(p, thread), *v = zeros + FL_MAX(p->v_width, p->z_width), *z = v + p->xis * v_xi(p);
+    const ptrdiff_t held = p->xis / p->halves;
+    fl_real *zeros = scratch_of(p, thread), *v = zeros + FL_MAX(p->v_width, p->z_width), *z = v + held * v_xi(p);
     memset(zeros, 0, (size_t)(v - zeros) * sizeof *zeros);
-    for (ptrdiff_t slice = begin; slice < end; slice++) {
-        ptrdiff_t first = p->tiles * slice / p->slices, last = p->tiles * (slice + 1) / p->slices;
-        fl_real *sums = p->shared + slice * p->xis * p->s_xi;
+    for (ptrdiff_t pass = begin * p->halves; pass < end * p->halves; pass++) {
+        const ptrdiff_t slice = pass / p->halves, half = pass % p->halves;
+        const ptrdiff_t first = p->tiles * slice / p->slices, last = p->tiles * (slice + 1) / p->slices;
+        fl_real *sums = p->shared + (slice * p->xis + half * held) * p->s_xi;
         for (ptrdiff_t tile = first; tile < last; tile += p->block) {
             ptrdiff_t count = FL_MIN(p->block, last - tile);
-            for (ptrdiff_t i = 0; i < count; i++) transform_tile(p, tile + i, zeros, v, z, i);
+            for (ptrdiff_t i = 0; i < count; i++) transform_tile(p, half, tile + i, zeros, v, z, i);
             multiply(p, count, v, z, 0, p->c->channels, 0, p->panels, sums, tile > first);
         }
     }
@@ -132,7 +136,7 @@ static void transform_batch(void *job, ptrdiff_t begin, ptrdiff_t end, int threa
     fl_real *zeros = scratch_of(p, thread);
     memset(zeros, 0, (size_t)FL_MAX(p->v_width, p->z_width) * sizeof *zeros);
     for (ptrdiff_t i = begin; i < end; i++)
-        transform_tile(p, p->first_tile + i, zeros, p->shared, p->shared + p->xis * v_xi(p), i);
+        transform_tile(p, 0, p->first_tile + i, zeros, p->shared, p->shared + p->xis * v_xi(p), i);
 }
 
 static void run_ranges(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
@@ -156,7 +160,6 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
     const fl_window *w = &c->window;
     const fl_winograd_ukernels *uk = winograd_ukernels[c->isa];
     plan p = {.c = c, .gemm = gemm_ukernels[c->isa], .x = x, .dy = dy, .dkernel = dkernel, .m = m, .xis = (m + 2) * (m + 2)};
-    p.transforms = m == 2 ? &uk->f2 : &uk->f4;
     p.gradient = m == 2 ? &uk->f2_gradient : &uk->f4_gradient;
     const ptrdiff_t nr = p.gemm->nr, real = sizeof(fl_real);
     p.tiles_y = fl_ceil_div(w->oh, m);
@@ -170,9 +173,14 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
     ptrdiff_t affordable = FL_SLICES_BYTES / (p.xis * p.s_xi * real);
     p.slices = FL_MIN(FL_MIN(FL_SLICES, affordable), p.tiles / MIN_SLICE);
     const ptrdiff_t tile_reals = p.xis * (p.v_width + p.z_width), zeros = FL_MAX(p.v_width, p.z_width);
+    p.halves = p.slices >= 2 && p.xis * p.s_xi * real > LARGE_S ? 2 : 1;
+    for (int half = 0; half < 2; half++) {
+        p.input[half] = p.halves == 2 ? p.gradient->half_input[half] : m == 2 ? uk->f2.input : uk->f4.input;
+        p.tile_gradient[half] = p.halves == 2 ? p.gradient->half_gradient[half] : p.gradient->gradient;
+    }
     if (p.slices >= 2) {
-        p.block = FL_MAX(1, FL_MIN(BLOCK_TILES, BATCH_BYTES / (tile_reals * real)));
-        p.scratch_bytes = fl_ceil_div((zeros + p.block * tile_reals + 2 * p.xis * PAD) * real, 64) * 64;
+        p.block = BLOCK_TILES;
+        p.scratch_bytes = fl_ceil_div((zeros + (p.block * tile_reals + 2 * p.xis * PAD) / p.halves) * real, 64) * 64;
     } else {
         p.slices = 1;
         p.block = FL_MAX(1, FL_MIN(p.tiles, BATCH_BYTES / (tile_reals * real)));

@@ -54,6 +54,12 @@ static inline fl_run_tile *fl_tile_of(const fl_gemm_ukernels *uk, ptrdiff_t rows
     return rows == uk->mr ? fl_tile_of_width(uk, width) : width == uk->nr ? uk->tile_short : uk->tile_short_narrow;
 }
 
+/* Ask for `depth` elements, from a[i] + offset on, of the rows of a tile that comes next. */
+static inline void fl_prefetch_rows(ptrdiff_t rows, const fl_real *const *a, ptrdiff_t offset, ptrdiff_t depth) {
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t k = 0; k < depth; k += 64 / (ptrdiff_t)sizeof(fl_real)) __builtin_prefetch(a[i] + offset + k);
+}
+
 FL_DECLARE_ROWS(fl_gemm_ukernels, gemm);
 
 #endif

@@ -10,9 +10,12 @@
 
 enum { FL_WINOGRAD_MAX_POINTS = 6, FL_WINOGRAD_MAX_TILE = 4 };
 
+/* The p x p vectors of a tile from its pixels. */
+typedef void fl_winograd_tile(ptrdiff_t channels, const fl_real *const *pixels, fl_real *v, ptrdiff_t v_xi);
+
 typedef struct {
     /* v[xi * v_xi + c] = (B^T d B)[xi][c], d[i][j][c] = pixels[i * p + j][c];  v has room for whole vectors */
-    void (*input)(ptrdiff_t channels, const fl_real *const *pixels, fl_real *v, ptrdiff_t v_xi);
+    fl_winograd_tile *input;
     /* u[xi * u_xi + i] = (G g G^T)[xi][i], g[tap][i] = taps[tap * size + i];  size a multiple of the vector */
     void (*weights)(ptrdiff_t size, const fl_real *taps, fl_real *u, ptrdiff_t u_xi);
     /* y[i * m + j][c] = f( (A^T s A)[i][j][c] + bias[c] ), s[xi][c] = sums[xi * s_xi + c] */
@@ -24,7 +27,9 @@ typedef struct {
  * dW = A3^T [ sum over tiles (Gm dy Gm^T) . (B^T d B) ] A3. */
 typedef struct {
     /* z[xi * z_xi + o] = (Gm dy Gm^T)[xi][o], dy[i][j][o] = pixels[i * m + j][o];  z has room for whole vectors */
-    void (*gradient)(ptrdiff_t filters, const fl_real *const *pixels, fl_real *z, ptrdiff_t z_xi);
+    fl_winograd_tile *gradient;
+    /* the upper and the lower half of the xi alone, from v and z on */
+    fl_winograd_tile *half_input[2], *half_gradient[2];
     /* dw[tap][o] (+)= (A3^T s A3)[tap][o], s[xi][o] = sum over slices of sums[slice * s_slice + xi * s_xi + o] */
     void (*weights)(ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, ptrdiff_t slices, ptrdiff_t s_slice, fl_real *const *dw,
                     int accumulate);

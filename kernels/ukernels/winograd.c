@@ -69,8 +69,8 @@ INLINE void output_axis(const int m, const vreal *s, const int s_step, vreal *y,
 
 INLINE vreal load(const fl_real *p, ptrdiff_t n, const int whole) { return whole ? vload(p) : vload_part(p, n); }
 
-/* One vector of channels, whole or the first n lanes; axis by axis, so that few values are alive at once. */
-INLINE void input_vector(const int m, ptrdiff_t n, const int whole, ptrdiff_t c, const fl_real *const *pixels, fl_real *v,
+/* Rows [from, to) of one vector of channels, whole or the first n lanes; axis by axis, so that few values are alive at once. */
+INLINE void input_vector(const int m, const int from, const int to, ptrdiff_t n, const int whole, ptrdiff_t c, const fl_real *const *pixels, fl_real *v,
                          ptrdiff_t v_xi) {
     const int p = m + 2;
     vreal d[MAX_POINTS * MAX_POINTS];
@@ -78,9 +78,9 @@ INLINE void input_vector(const int m, ptrdiff_t n, const int whole, ptrdiff_t c,
         UNROLL for (int i = 0; i < p; i++) d[i * p + j] = load(pixels[i * p + j] + c, n, whole);
         input_axis(m, d + j, p);
     }
-    UNROLL for (int i = 0; i < p; i++) {
+    UNROLL for (int i = from; i < to; i++) {
         input_axis(m, d + i * p, 1);
-        UNROLL for (int j = 0; j < p; j++) vstore(v + (i * p + j) * v_xi + c, d[i * p + j]);
+        UNROLL for (int j = 0; j < p; j++) vstore(v + ((i - from) * p + j) * v_xi + c, d[i * p + j]);
     }
 }
 
@@ -91,13 +91,14 @@ INLINE void prefetch_right(const int m, const int p, const int first, ptrdiff_t 
         UNROLL for (int j = first; j < p; j++) __builtin_prefetch(pixels[i * p + j] + m * channels + c);
 }
 
-INLINE void input(const int m, ptrdiff_t channels, const fl_real *const *pixels, fl_real *v, ptrdiff_t v_xi) {
+INLINE void input(const int m, const int from, const int to, ptrdiff_t channels, const fl_real *const *pixels, fl_real *v,
+                  ptrdiff_t v_xi) {
     ptrdiff_t c = 0;
     for (; c + VL <= channels; c += VL) {
         prefetch_right(m, m + 2, 2, c, channels, pixels);
-        input_vector(m, VL, 1, c, pixels, v, v_xi);
+        input_vector(m, from, to, VL, 1, c, pixels, v, v_xi);
     }
-    if (c < channels) input_vector(m, channels - c, 0, c, pixels, v, v_xi);
+    if (c < channels) input_vector(m, from, to, channels - c, 0, c, pixels, v, v_xi);
 }
 
 INLINE void weights(const int m, ptrdiff_t size, const fl_real *taps, fl_real *u, ptrdiff_t u_xi) {
@@ -173,8 +174,8 @@ INLINE void taps_axis(const int m, const vreal *s, const int s_step, vreal *w, c
     w[2 * step] = (fl_real)0.5 * even_a + 2 * even_b + s[5 * s_step];
 }
 
-INLINE void gradient_vector(const int m, ptrdiff_t n, const int whole, ptrdiff_t o, const fl_real *const *pixels, fl_real *z,
-                            ptrdiff_t z_xi) {
+INLINE void gradient_vector(const int m, const int from, const int to, ptrdiff_t n, const int whole, ptrdiff_t o,
+                            const fl_real *const *pixels, fl_real *z, ptrdiff_t z_xi) {
     const int p = m + 2;
     vreal half[MAX_POINTS * FL_WINOGRAD_MAX_TILE], all[MAX_POINTS];
     UNROLL for (int j = 0; j < m; j++) {
@@ -182,19 +183,20 @@ INLINE void gradient_vector(const int m, ptrdiff_t n, const int whole, ptrdiff_t
         UNROLL for (int i = 0; i < m; i++) g[i] = load(pixels[i * m + j] + o, n, whole);
         gradient_axis(m, g, 1, half + j, m);
     }
-    UNROLL for (int i = 0; i < p; i++) {
+    UNROLL for (int i = from; i < to; i++) {
         gradient_axis(m, half + m * i, 1, all, 1);
-        UNROLL for (int j = 0; j < p; j++) vstore(z + (i * p + j) * z_xi + o, all[j]);
+        UNROLL for (int j = 0; j < p; j++) vstore(z + ((i - from) * p + j) * z_xi + o, all[j]);
     }
 }
 
-INLINE void gradient(const int m, ptrdiff_t filters, const fl_real *const *pixels, fl_real *z, ptrdiff_t z_xi) {
+INLINE void gradient(const int m, const int from, const int to, ptrdiff_t filters, const fl_real *const *pixels, fl_real *z,
+                     ptrdiff_t z_xi) {
     ptrdiff_t o = 0;
     for (; o + VL <= filters; o += VL) {
         prefetch_right(m, m, 0, o, filters, pixels);
-        gradient_vector(m, VL, 1, o, pixels, z, z_xi);
+        gradient_vector(m, from, to, VL, 1, o, pixels, z, z_xi);
     }
-    if (o < filters) gradient_vector(m, filters - o, 0, o, pixels, z, z_xi);
+    if (o < filters) gradient_vector(m, from, to, filters - o, 0, o, pixels, z, z_xi);
 }
 
 INLINE void gradient_weights(const int m, ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, ptrdiff_t slices,
@@ -220,19 +222,27 @@ INLINE void gradient_weights(const int m, ptrdiff_t columns, const fl_real *sums
     }
 }
 
-#define TRANSFORMS(m)                                                                                                     \
-    static void input_##m(ptrdiff_t channels, const fl_real *const *pixels, fl_real *v, ptrdiff_t v_xi) {                 \
-        input(m, channels, pixels, v, v_xi);                                                                              \
+#define ROWS(m, part, from, to)                                                                                           \
+    static void input_##m##_##part(ptrdiff_t channels, const fl_real *const *pixels, fl_real *v, ptrdiff_t v_xi) {        \
+        input(m, from, to, channels, pixels, v, v_xi);                                                                    \
     }                                                                                                                     \
+    static void gradient_##m##_##part(ptrdiff_t filters, const fl_real *const *pixels, fl_real *z, ptrdiff_t z_xi) {      \
+        gradient(m, from, to, filters, pixels, z, z_xi);                                                                  \
+    }
+ROWS(2, all, 0, 4)
+ROWS(2, upper, 0, 2)
+ROWS(2, lower, 2, 4)
+ROWS(4, all, 0, 6)
+ROWS(4, upper, 0, 3)
+ROWS(4, lower, 3, 6)
+
+#define TRANSFORMS(m)                                                                                                     \
     static void weights_##m(ptrdiff_t size, const fl_real *taps, fl_real *u, ptrdiff_t u_xi) {                            \
         weights(m, size, taps, u, u_xi);                                                                                  \
     }                                                                                                                     \
     static void output_##m(ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, const fl_real *bias, int activation,   \
                            fl_real alpha, fl_real *const *y) {                                                            \
         output(m, columns, sums, s_xi, bias, activation, alpha, y);                                                       \
-    }                                                                                                                     \
-    static void gradient_##m(ptrdiff_t filters, const fl_real *const *pixels, fl_real *z, ptrdiff_t z_xi) {               \
-        gradient(m, filters, pixels, z, z_xi);                                                                            \
     }                                                                                                                     \
     static void gradient_weights_##m(ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, ptrdiff_t slices,            \
                                      ptrdiff_t s_slice, fl_real *const *dw, int accumulate) {                             \
@@ -241,7 +251,9 @@ INLINE void gradient_weights(const int m, ptrdiff_t columns, const fl_real *sums
 TRANSFORMS(2)
 TRANSFORMS(4)
 
-const fl_winograd_ukernels FL_UK(winograd) = {.f2 = {.input = input_2, .weights = weights_2, .output = output_2},
-                                              .f4 = {.input = input_4, .weights = weights_4, .output = output_4},
-                                              .f2_gradient = {.gradient = gradient_2, .weights = gradient_weights_2},
-                                              .f4_gradient = {.gradient = gradient_4, .weights = gradient_weights_4}};
+#define FORWARD(m) {.input = input_##m##_all, .weights = weights_##m, .output = output_##m}
+#define GRADIENT(m)                                                                                     \
+    {.gradient = gradient_##m##_all, .weights = gradient_weights_##m,                                   \
+     .half_input = {input_##m##_upper, input_##m##_lower}, .half_gradient = {gradient_##m##_upper, gradient_##m##_lower}}
+
+const fl_winograd_ukernels FL_UK(winograd) = {.f2 = FORWARD(2), .f4 = FORWARD(4), .f2_gradient = GRADIENT(2), .f4_gradient = GRADIENT(4)};
