@@ -96,7 +96,7 @@ def test_an_infinity_stays_within_its_windows_in_direct_sums() -> None:
     [
         ("forward", {"skinny", "blocked"}),
         ("backward_input", {"skinny", "blocked"}),
-        ("backward_weight", {"blocked", "narrow", "direct"}),
+        ("backward_weight", {"skinny", "blocked", "narrow", "direct"}),
     ],
 )
 def test_the_cases_of_dense_layers_reach_every_algorithm(which: str, algorithms: set[str]) -> None:
@@ -110,6 +110,7 @@ def test_skinny_products_are_those_of_few_rows() -> None:
     assert dense_algorithm(1000, 784, 512, False, "forward") == "blocked"
     assert dense_algorithm(16, 784, 512, False, "backward_input") == "skinny"
     assert dense_algorithm(16, 784, 10, False, "backward_input") == "blocked"
+    assert dense_algorithm(1, 784, 512, False, "backward_weight") == "skinny"
     assert dense_algorithm(16, 784, 512, False, "backward_weight") == "blocked"
 
 
@@ -182,3 +183,14 @@ def test_weight_gradients_too_large_for_one_pass(
     exact, sums = reference_weight(x.astype(float), dy.astype(float), window, 1, "channels_last", True)
     assert (abs(dW - exact) <= weight_bound(x.astype(float), dy.astype(float), 1, 1, m, 2.0**-24)).all()
     np.testing.assert_allclose(db, sums, rtol=0, atol=2.0**-24 * len(dy) * dy[0, ..., 0].size * abs(dy).max())
+
+
+@pytest.mark.parametrize("isa", fl.settings.available_isas())
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_weight_gradient_larger_than_the_caches_is_written_whole(isa: str, rows: int) -> None:
+    rng = np.random.default_rng(0)
+    x, dy = (rng.integers(-8, 9, (rows, size)).astype(np.float32) for size in (2048, 4128))
+    with fl.use(isa=isa):
+        dkernel, dbias = fl.ops.dense_backward_weight(x, dy)
+    np.testing.assert_array_equal(dkernel, x.T @ dy)
+    np.testing.assert_array_equal(dbias, dy.sum(axis=0))

@@ -3,6 +3,7 @@
 
 #include "conv_algorithms.h"
 #include "dense_algorithms.h"
+#include "skinny_ukernels.h"
 
 typedef struct {
     const char *name;
@@ -36,6 +37,7 @@ enum {
 
 static int streams_weights(const fl_dense *d, enum fl_dense_pass pass) {
     if (pass == FL_DENSE_FORWARD) return d->rows <= (d->units <= NARROW ? FEW_NARROW : FEW);
+    if (pass == FL_DENSE_BACKWARD_WEIGHT) return 0 < d->rows && d->rows <= FL_SKINNY_OUTER && d->units > NARROW;
     return d->rows == 1 || (d->rows <= FEW_DOTS && LONG_DOTS * d->rows <= d->units);
 }
 static int sums_much_into_little(const fl_dense *d, enum fl_dense_pass pass) {
@@ -48,7 +50,7 @@ static int always(const fl_dense *d, enum fl_dense_pass pass) { return (void)d, 
 
 /* The first row that has a pass, and pays for a problem, is taken. */
 static const algorithm algorithms[] = {
-    {"skinny", streams_weights, FL(skinny_forward), FL(skinny_backward_input), NULL},
+    {"skinny", streams_weights, FL(skinny_forward), FL(skinny_backward_input), FL(skinny_backward_weight)},
     {"direct", sums_much_into_little, NULL, NULL, direct_backward_weight},
     {"narrow", narrow, NULL, NULL, FL(narrow_backward_weight)},
     {"blocked", always, FL(blocked_forward), FL(blocked_backward_input), FL(blocked_backward_weight)},

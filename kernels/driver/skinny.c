@@ -2,7 +2,8 @@
  * once, in long runs.
  *
  *     forward   columns of y shared out; a stripe of y stays in the near caches while runs of the rows of W stream past
- *     dx        rows of W shared out; each is multiplied with every row of dy while it is in L1 */
+ *     dx        rows of W shared out; each is multiplied with every row of dy while it is in L1
+ *     dW        rows of it shared out, written in one run; past the caches, where they could not hold it */
 #include <stdint.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include "dense_algorithms.h"
 #include "parallel.h"
 #include "skinny_ukernels.h"
+#include "sum_rows.h"
 
 enum {
     STRIPE_BYTES = 48 << 10, /* of y at work on */
@@ -20,6 +22,7 @@ enum {
     ROWS = 24,               /* of W in a task: a multiple of all tiles */
     DOT_BYTES = 128 << 10,   /* of dy that dots are taken with at once */
     SHORTEST_RUN = 1024,     /* but no fewer columns than these */
+    STREAM_BYTES = 32 << 20, /* of dW, more than caches hold */
 };
 
 static const fl_skinny_ukernels *const ukernels[] = {FL_ISA_ROWS(skinny)};
@@ -28,7 +31,7 @@ typedef struct {
     const fl_dense *d;
     const fl_skinny_ukernels *uk;
     const fl_real *x, *kernel, *bias, *dy;
-    fl_real *y, *dx;
+    fl_real *y, *dx, *dkernel;
     int activation;
     fl_real alpha;
     fl_real *packed; /* dx: all of dy, run by run */
@@ -105,4 +108,30 @@ int FL(skinny_backward_input)(const fl_dense *d, const void *dy, const void *ker
     fl_parallel(fl_team(d->threads, tasks, FL(dense_work)(d)), tasks, input_rows, &p);
     fl_buffer_put(p.packed, bytes);
     return FL_OK;
+}
+
+/* ---- dW ---- */
+
+/* Rows [begin, end) of dW, some columns after the others; of dy there is a copy, half a page away from where it is needed. */
+static void weight_rows(void *untyped, ptrdiff_t begin, ptrdiff_t end, int thread) {
+    (void)thread;
+    enum { WIDE = ROW_BYTES / sizeof(fl_real) };
+    const job *p = untyped;
+    const ptrdiff_t inputs = p->d->inputs, units = p->d->units, row = begin * ROWS, rows = FL_MIN(inputs, end * ROWS) - row;
+    const int large = inputs * units * (ptrdiff_t)sizeof(fl_real) >= STREAM_BYTES;
+    const int stream = large && (uintptr_t)p->dkernel % LINE == 0 && units % p->uk->lanes == 0;
+    _Alignas(PAGE) fl_real pages[FL_SKINNY_OUTER * WIDE + PAGE / sizeof(fl_real)];
+    for (ptrdiff_t first = 0; first < units; first += WIDE) {
+        const ptrdiff_t n = FL_MIN(WIDE, units - first);
+        fl_real *dw = p->dkernel + row * units + first, *dy = pages + ((uintptr_t)dw + PAGE / 2) % PAGE / LINE * LINE / sizeof *dw;
+        for (ptrdiff_t m = 0; m < p->d->rows; m++) memcpy(dy + m * WIDE, p->dy + m * units + first, (size_t)n * sizeof *dy);
+        p->uk->outer(p->d->rows, rows, n, p->x + row, inputs, dy, WIDE, dw, units, stream);
+    }
+}
+
+int FL(skinny_backward_weight)(const fl_dense *d, const void *x, const void *dy, void *dkernel, void *dbias) {
+    job p = {.d = d, .uk = ukernels[d->isa], .x = x, .dy = dy, .dkernel = dkernel};
+    ptrdiff_t tasks = fl_ceil_div(d->inputs, ROWS);
+    fl_parallel(fl_team(d->threads, tasks, FL(dense_work)(d)), tasks, weight_rows, &p);
+    return dbias ? FL(sum_rows)(d->rows, d->units, dy, dbias, d->isa, 1) : FL_OK;
 }

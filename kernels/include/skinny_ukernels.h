@@ -6,7 +6,10 @@
 
 #include "fl_types.h"
 
-enum { FL_SKINNY_ROWS = 32 }; /* rows of y at most, in one call of `rows` */
+enum {
+    FL_SKINNY_ROWS = 32,  /* rows of y at most, in one call of `rows` */
+    FL_SKINNY_OUTER = 2,  /* rows of x and dy at most, in one call of `outer` */
+};
 
 typedef struct {
     /* y(m, j) = sum over k, in order, of x(m, k) w(k, j),   m < rows <= FL_SKINNY_ROWS, j < n; y_row is a multiple of `lanes`
@@ -22,6 +25,11 @@ typedef struct {
     void (*dots)(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_real *packed, const fl_real *w,
                  ptrdiff_t w_row, fl_real *dx, ptrdiff_t dx_row, int accumulate);
     void (*pack)(ptrdiff_t rows, ptrdiff_t n, const fl_real *dy, ptrdiff_t dy_row, fl_real *packed);
+
+    /* dw(i, j) = sum over m < rows <= FL_SKINNY_OUTER of x(m, i) dy(m, j),   i < k, j < n; of dy whole vectors are read.
+     * `stream`: past the caches, for which dw, w_row and n are multiples of a vector. */
+    void (*outer)(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row, const fl_real *dy,
+                  ptrdiff_t dy_row, fl_real *dw, ptrdiff_t w_row, int stream);
 
     ptrdiff_t lanes;
 } fl_skinny_ukernels;

@@ -91,21 +91,9 @@ static void product_of_columns(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const 
     rest_of_strips(m, n, depth, near, 1, ROWS, packed, c, c_row, accumulate);
 }
 
-/* So shallow a product writes more than it multiplies: in one run, then. */
-FL_INLINE void product_row_by_row(ptrdiff_t m, ptrdiff_t n, const ptrdiff_t depth, const fl_real *a, ptrdiff_t a_k,
-                               const fl_real *packed, fl_real *c, ptrdiff_t c_row, int accumulate) {
-    fl_real near[2 * ROWS];
-    for (ptrdiff_t i = 0; i < m; i++, c += c_row) {
-        for (ptrdiff_t k = 0; k < depth; k++) near[k * ROWS] = a[k * a_k + i];
-        strip(1, 1, n, depth, near, 1, ROWS, packed, c, c_row, accumulate);
-    }
-}
-
 static void product(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, ptrdiff_t a_row, ptrdiff_t a_k,
                     const fl_real *packed, fl_real *c, ptrdiff_t c_row, int accumulate) {
     if (a_k == 1) product_of_rows(m, n, depth, a, a_row, packed, c, c_row, accumulate);
-    else if (depth == 1) product_row_by_row(m, n, 1, a, a_k, packed, c, c_row, accumulate);
-    else if (depth == 2) product_row_by_row(m, n, 2, a, a_k, packed, c, c_row, accumulate);
     else product_of_columns(m, n, depth, a, a_k, packed, c, c_row, accumulate);
 }
 

@@ -152,5 +152,36 @@ static void dots(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_real *dy, co
     for (; i < k; i++) dot_rows(rows, 1, n, dy, dy_row, w + i * w_row, w_row, dx + i, dx_row, accumulate);
 }
 
+/* ---- outer: dW = x^T dy, written row by row ---- */
+
+FL_INLINE void outer_product(const int rows, ptrdiff_t k, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row, const fl_real *dy,
+                             ptrdiff_t dy_row, fl_real *dw, ptrdiff_t w_row, const int stream) {
+    for (ptrdiff_t i = 0; i < k; i++, dw += w_row) {
+        vreal a[FL_SKINNY_OUTER];
+        UNROLL for (int m = 0; m < rows; m++) a[m] = vsplat(x[m * x_row + i]);
+        ptrdiff_t j = 0;
+        for (; j + VL <= n; j += VL) {
+            vreal sum = {0};
+            UNROLL for (int m = 0; m < rows; m++) sum += a[m] * vload(dy + m * dy_row + j);
+            if (stream) vstream(dw + j, sum);
+            else vstore(dw + j, sum);
+        }
+        if (j < n) {
+            vreal sum = {0};
+            UNROLL for (int m = 0; m < rows; m++) sum += a[m] * vload(dy + m * dy_row + j);
+            vstore_part(dw + j, sum, n - j);
+        }
+    }
+    if (stream) vstream_end();
+}
+
+static void outer(ptrdiff_t rows, ptrdiff_t k, ptrdiff_t n, const fl_real *x, ptrdiff_t x_row, const fl_real *dy,
+                  ptrdiff_t dy_row, fl_real *dw, ptrdiff_t w_row, int stream) {
+    if (rows == 1 && stream) outer_product(1, k, n, x, x_row, dy, dy_row, dw, w_row, 1);
+    else if (rows == 1) outer_product(1, k, n, x, x_row, dy, dy_row, dw, w_row, 0);
+    else if (stream) outer_product(2, k, n, x, x_row, dy, dy_row, dw, w_row, 1);
+    else outer_product(2, k, n, x, x_row, dy, dy_row, dw, w_row, 0);
+}
+
 const fl_skinny_ukernels FL_UK(skinny) = {
-    .rows = rows, .finish = finish, .pack = pack, .dots = dots, .lanes = VL};
+    .rows = rows, .finish = finish, .pack = pack, .dots = dots, .outer = outer, .lanes = VL};

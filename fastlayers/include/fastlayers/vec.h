@@ -67,6 +67,20 @@ static inline vreal vload_part(const fl_real *p, ptrdiff_t n) {
 static inline void vstore_part(fl_real *p, vreal v, ptrdiff_t n) { memcpy(p, &v, (size_t)n * sizeof *p); }
 #endif
 
+/* v to an aligned p past the caches, where there is such an instruction: for more than they hold.  vstream_end after the last. */
+#if defined(FL_MASKED_AVX512)
+static inline void vstream(fl_real *p, vreal v) { _mm512_stream_si512((void *)p, (__m512i)v); }
+#elif defined(FL_MASKED_AVX2)
+static inline void vstream(fl_real *p, vreal v) { _mm256_stream_si256((void *)p, (__m256i)v); }
+#else
+static inline void vstream(fl_real *p, vreal v) { vstore(p, v); }
+#endif
+#if defined(FL_MASKED_AVX512) || defined(FL_MASKED_AVX2)
+static inline void vstream_end(void) { _mm_sfence(); }
+#else
+static inline void vstream_end(void) {}
+#endif
+
 static inline vreal vsplat(fl_real x) { return x - (vreal){0}; }
 
 /* Lanes of a where the mask is all ones, of b where it is zero. */
