@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +106,21 @@ class Library:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(worker, "REST_STEP", 0.0)
     return Clock()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the state of a thread")
+def test_threads_that_go_on_running_are_seen() -> None:
+    busy = threading.Thread(target=hashlib.pbkdf2_hmac, args=("sha512", b"", b"", 300_000))  # without the GIL
+    busy.start()
+    seen = False
+    while busy.is_alive() and not seen:
+        seen = worker._others_run()
+    busy.join()
+    assert seen
+    end = time.monotonic() + 10
+    while worker._others_run() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not worker._others_run()
 
 
 def test_a_session_prepares_warms_and_measures(clock: Clock) -> None:
