@@ -23,6 +23,12 @@ def product():
     with fl.use(threads=2, force_threads=True):
         return float(fl.ops.dense(x, x).sum())
 """
+THREADS_BEFORE = """
+import os, numpy  # whose BLAS has threads of its own
+from pathlib import Path
+before = {int(name) for name in os.listdir("/proc/self/task")}
+"""
+CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
 
 def python(code: str, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -90,14 +96,6 @@ def test_the_default_follows_openmps_own_limit() -> None:
     code = "from fastlayers._kernels import runtime; print(runtime.team_size(-2, 10, 1e9))"
     assert output_of(code, OMP_NUM_THREADS="1") == "1"
     assert output_of(code, OMP_NUM_THREADS="2") == "2"
-
-
-THREADS_BEFORE = """
-import os, numpy  # whose BLAS has threads of its own
-from pathlib import Path
-before = {int(name) for name in os.listdir("/proc/self/task")}
-"""
-CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
 
 @pytest.mark.skipif(len(CORES) < 2, reason="needs Linux and two cores")

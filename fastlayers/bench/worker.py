@@ -111,16 +111,16 @@ class Session:
 def _others_run() -> bool:
     """Whether another thread of this process is on a core or waits for one, as far as the system tells: the CPU seconds
     of a thread that runs elsewhere are only brought up to date at the system's next tick."""
-    own = threading.get_native_id()
-    with suppress(OSError):
-        for name in os.listdir("/proc/self/task"):
-            with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
-                if (
-                    int(name) != own
-                    and Path(f"/proc/self/task/{name}/stat").read_text().rpartition(")")[2].split()[0] == "R"
-                ):
-                    return True
-    return False
+    threads, own = Path("/proc/self/task"), str(threading.get_native_id())
+    return threads.is_dir() and any(_runs(thread) for thread in threads.iterdir() if thread.name != own)
+
+
+def _runs(thread: Path) -> bool:
+    try:
+        stat = (thread / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+        return False
+    return stat.rpartition(")")[2].split()[0] == "R"
 
 
 def _faults() -> int:

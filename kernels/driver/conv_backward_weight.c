@@ -26,7 +26,6 @@
 enum {
     MIN_TASKS = 8,       /* where the slices alone are fewer, the columns are split */
     REDUCE_BLOCK = 8192, /* elements added by one task at the end */
-    MAX_NR = 64,         /* no tile is wider */
     FEW_TILES = 16,      /* that read a panel of dy in turn: packing it would not pay */
 };
 
@@ -128,7 +127,7 @@ static void run_tiles(const plan *p, const task *t, ptrdiff_t first, ptrdiff_t c
     const fl_window *w = &p->c->window;
     const fl_weight_chunk *k = &t->chunk;
     const ptrdiff_t mr = p->uk->mr, rows = w->kh * w->kw * count, pixel = w->sw * p->chunks.lane;
-    fl_real nowhere[MAX_NR], *rows_of_c[FL_MAX_MR], *out[FL_MAX_MR];
+    fl_real nowhere[FL_MAX_NR], *rows_of_c[FL_MAX_MR], *out[FL_MAX_MR];
     const int one_run = w->sh == 1 && k->cols * w->sw == p->chunks.x_cols; /* rows of pixels follow each other in packed x */
     const ptrdiff_t runs = one_run ? k->images : k->images * k->rows, run = k->pixels / runs, lists = k->images == 1 ? 1 : runs;
     fl_tile tile = {.taps = runs, .k = run, .a = t->lists, .a_next = lists == 1 ? 0 : mr, .a_k = pixel, .c = out,

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "blocking.h"
 #include "buffers.h"
 #include "dense_algorithms.h"
 #include "parallel.h"
@@ -16,7 +17,7 @@
 enum {
     STRIPE_BYTES = 48 << 10, /* of y at work on */
     ROW_BYTES = 16 << 10,    /* of a row of it */
-    LINE = 64, PAGE = 4096,
+    PAGE = 4096,
     FEW_ROWS = 16,           /* too few to hide that each load of W crosses a cache line */
     COLUMNS = 64,            /* of y in a task */
     ROWS = 24,               /* of W in a task: a multiple of all tiles */
@@ -43,7 +44,7 @@ typedef struct {
 /* Where in a page the sums of a stripe begin: half a page away from w, since a load of w that has the place of a recent store
  * in another page would wait for it.  With few rows, vectors as long as a cache line begin where lines of w do. */
 static ptrdiff_t place(const job *p, ptrdiff_t rows, const fl_real *w) {
-    const ptrdiff_t line = LINE / sizeof *w, there = (ptrdiff_t)(((uintptr_t)w + PAGE / 2) % PAGE / sizeof *w);
+    const ptrdiff_t line = FL_LINE / sizeof *w, there = (ptrdiff_t)(((uintptr_t)w + PAGE / 2) % PAGE / sizeof *w);
     return rows <= FEW_ROWS && p->uk->lanes == line && p->d->units % line == 0 ? there : there / line * line;
 }
 
@@ -119,11 +120,11 @@ static void weight_rows(void *untyped, ptrdiff_t begin, ptrdiff_t end, int threa
     const job *p = untyped;
     const ptrdiff_t inputs = p->d->inputs, units = p->d->units, row = begin * ROWS, rows = FL_MIN(inputs, end * ROWS) - row;
     const int large = inputs * units * (ptrdiff_t)sizeof(fl_real) >= STREAM_BYTES;
-    const int stream = large && (uintptr_t)p->dkernel % LINE == 0 && units % p->uk->lanes == 0;
+    const int stream = large && (uintptr_t)p->dkernel % FL_LINE == 0 && units % p->uk->lanes == 0;
     _Alignas(PAGE) fl_real pages[FL_SKINNY_OUTER * WIDE + PAGE / sizeof(fl_real)];
     for (ptrdiff_t first = 0; first < units; first += WIDE) {
         const ptrdiff_t n = FL_MIN(WIDE, units - first);
-        fl_real *dw = p->dkernel + row * units + first, *dy = pages + ((uintptr_t)dw + PAGE / 2) % PAGE / LINE * LINE / sizeof *dw;
+        fl_real *dw = p->dkernel + row * units + first, *dy = pages + ((uintptr_t)dw + PAGE / 2) % PAGE / FL_LINE * FL_LINE / sizeof *dw;
         for (ptrdiff_t m = 0; m < p->d->rows; m++) memcpy(dy + m * WIDE, p->dy + m * units + first, (size_t)n * sizeof *dy);
         p->uk->outer(p->d->rows, rows, n, p->x + row, inputs, dy, WIDE, dw, units, stream);
     }

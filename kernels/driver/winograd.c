@@ -21,7 +21,6 @@
 enum {
     MAX_XI = FL_WINOGRAD_MAX_POINTS * FL_WINOGRAD_MAX_POINTS,
     MAX_OUT = FL_WINOGRAD_MAX_TILE * FL_WINOGRAD_MAX_TILE,
-    MAX_NR = 64,
     V_BYTES = 256 << 10,     /* of a block's V */
     SHARED_BYTES = 12 << 20, /* of the panels whose U is made at once, or of V where it is made for all tiles */
     K_BLOCK = 64,            /* inputs whose weights are transformed at once */
@@ -116,7 +115,7 @@ static room room_of(const plan *p, int thread) {
     r.out = (fl_real **)(r.rows + whole_groups(p, p->block));
     r.zeros = (fl_real *)(r.out + whole_groups(p, p->block));
     r.nowhere = r.zeros + p->k_width;
-    r.rest = r.nowhere + MAX_NR;
+    r.rest = r.nowhere + FL_MAX_NR;
     memset(r.zeros, 0, (size_t)p->k_width * sizeof *r.zeros);
     return r;
 }
@@ -212,7 +211,7 @@ static plan make_plan(const problem *g, int m) {
     p.k_width = fl_ceil_div(g->k, 16) * 16 + (g->k >= 48 ? 16 : 0);
     const ptrdiff_t u_bytes = p.xis * g->k * g->n * real, v_bytes = p.xis * p.tiles * p.k_width * real;
     p.by_panels = p.tiles <= FEW_TILES && p.panels >= 4 && u_bytes > LARGE_U && v_bytes <= SHARED_BYTES;
-    ptrdiff_t u_size = g->k * nr + PAD, reals = p.k_width + MAX_NR;
+    ptrdiff_t u_size = g->k * nr + PAD, reals = p.k_width + FL_MAX_NR;
     if (p.by_panels) {
         p.chunk_panels = p.panels;
         p.u_xi = FL_MIN(g->k, K_BLOCK) * nr + PAD;

@@ -28,7 +28,6 @@ enum {
     MIN_SLICE = 96,         /* tiles of a slice, at least */
     RANGE_ROWS = 48,        /* channels of a range */
     BATCH_BYTES = 12 << 20, /* of V and Z: few batches, since each reads and writes dW */
-    MAX_NR = 64,
 };
 
 static const fl_gemm_ukernels *const gemm_ukernels[] = {FL_ISA_ROWS(gemm)};
@@ -72,7 +71,7 @@ static void transform_tile(const plan *p, ptrdiff_t half, ptrdiff_t tile, const 
 static void multiply(const plan *p, ptrdiff_t tiles, const fl_real *v, const fl_real *z, ptrdiff_t c0, ptrdiff_t c1,
                      ptrdiff_t first, ptrdiff_t last, fl_real *sums, int accumulate) {
     const ptrdiff_t nr = p->gemm->nr;
-    fl_real nowhere[MAX_NR];
+    fl_real nowhere[FL_MAX_NR];
     for (ptrdiff_t xi = 0; xi < p->xis / p->halves; xi++)
         for (ptrdiff_t row = c0, mr; row < c1; row += mr) {
             mr = fl_tile_rows(p->gemm, c1 - row);

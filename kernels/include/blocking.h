@@ -3,6 +3,7 @@
 #define FL_BLOCKING_H
 
 enum {
+    FL_LINE = 64, /* bytes of a cache line */
     /* forward and input gradient */
     FL_BLOCK_PIXELS = 96,       /* pixels of a task: their rows of x stay in L2 while every panel passes over them */
     FL_MERGED_PIXELS = 384,     /* the same where taps are merged: image rows are copied for fewer blocks */

@@ -4,7 +4,7 @@
 
 #include "fl_types.h"
 
-enum { FL_MAX_MR = 16 }; /* no tile has more rows */
+enum { FL_MAX_MR = 16, FL_MAX_NR = 64 }; /* no tile has more rows, or columns */
 
 /* One tile:  C(i, j) = f( C(i, j) + sum_t sum_k A(t, i, k) B(t, k, j) + bias[j] ),   i < mr, j < n
  *

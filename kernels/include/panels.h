@@ -4,9 +4,8 @@
 
 #include <string.h>
 
+#include "blocking.h"
 #include "fl_types.h"
-
-enum { FL_LINE = 64 }; /* bytes of a cache line */
 
 /* Copy n elements, in moves of a line: for runs so short that a call of memcpy would show. */
 static inline void fl_copy_lines(ptrdiff_t n, const fl_real *from, fl_real *to) {
