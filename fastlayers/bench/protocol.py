@@ -61,8 +61,9 @@ def receive(stream: BinaryIO) -> Message | None:
 
 
 def _read_array(stream: BinaryIO, dtype: str, shape: list[int]) -> Array:
-    size = np.dtype(dtype).itemsize * math.prod(shape)
-    data = bytearray(stream.read(size))  # so that the array can be written
-    if len(data) != size:
-        raise ProtocolError(f"expected {size} bytes of an array, got {len(data)}")
-    return np.frombuffer(data, dtype).reshape(shape)
+    """An array in memory of NumPy's own, as a user's would be: large ones in huge pages, where the system has them."""
+    array: Array = np.empty(math.prod(shape), dtype)
+    got = stream.readinto(array.view(np.uint8).data)  # type: ignore[attr-defined]
+    if got != array.nbytes:
+        raise ProtocolError(f"expected {array.nbytes} bytes of an array, got {got}")
+    return array.reshape(shape)
