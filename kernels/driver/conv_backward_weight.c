@@ -117,7 +117,7 @@ static void list_row(const plan *p, const task *t, ptrdiff_t tap, ptrdiff_t c, p
         return;
     }
     for (ptrdiff_t number = 0; number < t->chunk.images; number++, image += s->x_rows * s->x_cols * s->lane)
-        for (ptrdiff_t r = 0; r < runs; r++, to += p->uk->mr) *to = image + r * w->sh * s->x_cols * s->lane;
+        for (ptrdiff_t r = 0; r < runs; r++, to += p->uk->mr) *to = image + r * s->step_y * s->x_cols * s->lane;
 }
 
 /* Loop 1: rows (tap, c) for channels [first, first + count) of one group, which begin with packed channel `at`, times the
@@ -126,12 +126,12 @@ static void run_tiles(const plan *p, const task *t, ptrdiff_t first, ptrdiff_t c
                       ptrdiff_t last_panel, fl_real *dkernel, int accumulate) {
     const fl_window *w = &p->c->window;
     const fl_weight_chunk *k = &t->chunk;
-    const ptrdiff_t mr = p->uk->mr, rows = w->kh * w->kw * count, pixel = w->sw * p->chunks.lane;
+    const ptrdiff_t mr = p->uk->mr, rows = w->kh * w->kw * count, pixel = p->chunks.step_x * p->chunks.lane;
     fl_real nowhere[FL_MAX_NR], *rows_of_c[FL_MAX_MR], *out[FL_MAX_MR];
-    const int one_run = w->sh == 1 && k->cols * w->sw == p->chunks.x_cols; /* rows of pixels follow each other in packed x */
+    const int one_run = p->chunks.step_y == 1 && k->cols * p->chunks.step_x == p->chunks.x_cols; /* rows of pixels follow each other in packed x */
     const ptrdiff_t runs = one_run ? k->images : k->images * k->rows, run = k->pixels / runs, lists = k->images == 1 ? 1 : runs;
     fl_tile tile = {.taps = runs, .k = run, .a = t->lists, .a_next = lists == 1 ? 0 : mr, .a_k = pixel, .c = out,
-                    .a_step = lists == 1 ? w->sh * p->chunks.x_cols * p->chunks.lane : 0, .accumulate = accumulate};
+                    .a_step = lists == 1 ? p->chunks.step_y * p->chunks.x_cols * p->chunks.lane : 0, .accumulate = accumulate};
     for (ptrdiff_t row = 0, height; row < rows; row += height) {
         height = fl_tile_rows(p->uk, rows - row);
         for (ptrdiff_t i = 0; i < height; i++) {

@@ -13,7 +13,9 @@ typedef struct {
     ptrdiff_t images, rows, cols; /* output pixels of a whole chunk */
     ptrdiff_t in_y, in_x, count;  /* chunks of an image, and of all */
     ptrdiff_t lane;               /* channels side by side in packed x */
-    ptrdiff_t x_rows, x_cols;     /* pixels of each image under a whole chunk, padding included */
+    ptrdiff_t skip_y, skip_x;     /* of x, pixels from one that is packed to the next: those under no tap are left out */
+    ptrdiff_t step_y, step_x;     /* of packed x, pixels from one output pixel to the next */
+    ptrdiff_t x_rows, x_cols;     /* packed pixels of each image under a whole chunk, padding included */
 } fl_weight_chunks;
 
 typedef struct {
