@@ -10,7 +10,7 @@ import pytest
 import fastlayers as fl
 from fastlayers._kernels.dense import algorithm as dense_algorithm
 from fastlayers.cases.dense import ROWS as DENSE_CASES
-from fastlayers.cases.winograd import weight_bound
+from fastlayers.cases.winograd import FORMS, Place, weight_bound
 from fastlayers.reference.conv import conv2d as reference
 from fastlayers.reference.conv import conv2d_backward_weight as reference_weight
 from fastlayers.shapes import conv2d_window
@@ -24,6 +24,11 @@ def chosen(layer: fl.Conv2D, shape: tuple[int, int, int] = LARGE, batch: int = 8
 
 def test_the_algorithm_follows_the_problem() -> None:
     assert chosen(fl.Conv2D(64, 3, padding="same")) == "winograd_f4"
+    assert chosen(fl.Conv2D(64, 3, padding="same", dilation_rate=2)) == "winograd_f4"
+    assert chosen(fl.Conv2D(64, 3, padding=6, dilation_rate=6), (33, 33, 64)) == "winograd_f2", (
+        "tiles fit the rest better"
+    )
+    assert chosen(fl.Conv2D(64, 3, padding=6, dilation_rate=6), (6, 6, 64)) == "direct", "nothing to share in a tile"
     assert chosen(fl.Conv2D(64, 3, strides=2)) == "direct"
     assert chosen(fl.Conv2D(64, 5)) == "direct"
     assert chosen(fl.Conv2D(64, 1)) == "pointwise"
@@ -163,25 +168,29 @@ def test_weight_gradients_over_many_chunks(
 
 @pytest.mark.parametrize("isa", fl.settings.available_isas())
 @pytest.mark.parametrize(
-    ("shape", "filters", "algorithm", "m"),
+    ("shape", "filters", "algorithm", "dilation"),
     [
-        ((4, 28, 27, 64), 48, "winograd_f4", 4),
-        ((2, 28, 27, 96), 80, "winograd_f2", 2),
-        ((3, 15, 16, 16), 2000, "winograd_f4", 4),
+        ((4, 28, 27, 64), 48, "winograd_f4", 1),
+        ((2, 28, 27, 96), 80, "winograd_f2", 1),
+        ((3, 15, 16, 16), 2000, "winograd_f4", 1),
+        ((4, 27, 28, 64), 48, "winograd_f4", 2),
     ],
-    ids=["half of the xi at a time", "half, F2", "several batches of tiles"],
+    ids=["half of the xi at a time", "half, F2", "several batches of tiles", "half, dilated"],
 )
 def test_weight_gradients_too_large_for_one_pass(
-    shape: tuple[int, ...], filters: int, algorithm: str, m: int, isa: str
+    shape: tuple[int, ...], filters: int, algorithm: str, dilation: int, isa: str
 ) -> None:
-    rng = np.random.default_rng(0)
+    form, rng = FORMS[algorithm], np.random.default_rng(0)
+    size = (form.taps, form.taps)
     x = rng.standard_normal(shape).astype(np.float32)
     dy = rng.standard_normal((*shape[:3], filters)).astype(np.float32)
     with fl.use(isa=isa):
-        dW, db = fl.ops.conv2d_backward_weight(x, dy, (3, 3), padding="same", algorithm=algorithm)
-    window = conv2d_window("test", shape[1:], 3, padding="same")
+        options: Any = {"padding": "same", "dilation_rate": dilation, "algorithm": algorithm}
+        dW, db = fl.ops.conv2d_backward_weight(x, dy, size, **options)
+    window = conv2d_window("test", shape[1:], size, padding="same", dilation_rate=dilation)
     exact, sums = reference_weight(x.astype(float), dy.astype(float), window, 1, "channels_last", True)
-    assert (abs(dW - exact) <= weight_bound(x.astype(float), dy.astype(float), 1, 1, m, 2.0**-24)).all()
+    place = Place(window.top, window.left, dilation, dilation)
+    assert (abs(dW - exact) <= weight_bound(x.astype(float), dy.astype(float), place, form, 2.0**-24)).all()
     np.testing.assert_allclose(db, sums, rtol=0, atol=2.0**-24 * len(dy) * dy[0, ..., 0].size * abs(dy).max())
 
 

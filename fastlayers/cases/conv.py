@@ -100,6 +100,14 @@ ROWS = {
     "winograd channels first": ConvCase(
         2, 12, 11, 16, 20, (3, 3), padding=1, data_format="channels_first", algorithm="winograd_f4"
     ),
+    "deeplab": ConvCase(2, 27, 22, 18, 20, (3, 3), padding="same", dilation=(2, 2), activation="relu"),
+    "deeplab wide": ConvCase(1, 17, 19, 16, 34, (3, 3), padding=6, dilation=(6, 6), bias=False),
+    "winograd f4 dilated": ConvCase(
+        2, 13, 25, 5, 9, (3, 3), padding=((0, 3), (4, 1)), dilation=(1, 5), algorithm="winograd_f4"
+    ),
+    "winograd f2 dilated": ConvCase(
+        1, 14, 9, 17, 3, (3, 3), padding="same", dilation=(3, 2), activation="silu", algorithm="winograd_f2"
+    ),
 }
 
 
@@ -124,7 +132,7 @@ def draw(rng: Rng) -> ConvCase:
             activation=str(rng.choice(["linear", *NAMES])),
         )
         if sometimes(rng, 0.3):
-            case = replace(case, kernel=(3, 3), strides=(1, 1), dilation=(1, 1), c=c // groups, o=o // groups, groups=1)
+            case = replace(case, kernel=(3, 3), strides=(1, 1), c=c // groups, o=o // groups, groups=1)
         elif sometimes(rng, 0.2):
             channels = size(rng, 2, 3, 16, 37, 64, 130)
             taps, step = size(rng, 2, 3, 3, 5, 5), size(rng, 1, 1, 2)
@@ -143,8 +151,8 @@ def algorithms(case: ConvCase) -> list[str]:
     fitting = ["auto", "auto", "precise", "direct"]
     if case.groups > 1 and case.groups == case.c == case.o:
         fitting.append("depthwise")
-    if (case.kernel, case.strides, case.dilation, case.groups) == ((3, 3), (1, 1), (1, 1), 1):
-        fitting += ["winograd_f2", "winograd_f4"]
+    if (case.strides, case.groups) == ((1, 1), 1):
+        fitting += [name for name, form in winograd.FORMS.items() if case.kernel == (form.taps, form.taps)]
     if (case.kernel, case.strides, case.groups, case.padding) == ((1, 1), (1, 1), 1, "valid"):
         fitting.append("pointwise")
     if case.groups == 1 and case.c < 8 and case.dilation[1] == 1:
@@ -182,9 +190,10 @@ def bounds(args: Arguments, results: list[Any], eps: float) -> list[Any]:
     z = results[0] if activation == "linear" else reference.conv2d(x, W, bias, *geometry, "linear", 0.0)
     positive = reference.conv2d(abs(x), abs(W), _abs(bias), *geometry, "linear", 0.0)
     error = (W[..., 0].size + 2) * eps * positive
-    if m := tile_of("forward", args[:2], window, groups, data_format, algorithm, eps):
-        to = (window.oh, window.ow, window.top, window.left)
-        error = error + in_format(winograd.bound(plain(x, data_format), W, *to, m, eps), data_format)
+    if form := form_of("forward", args[:2], window, groups, data_format, algorithm, eps):
+        place = winograd.Place(window.top, window.left, window.dh, window.dw)
+        spread = winograd.bound(plain(x, data_format), W, window.oh, window.ow, place, form, eps)
+        error = error + in_format(spread, data_format)
     return [through(z, error, activation, alpha, eps)]
 
 
@@ -192,23 +201,24 @@ def input_bounds(args: Arguments, results: list[Any], eps: float) -> list[Any]:
     dy, W, window, groups, data_format, algorithm = args
     positive = reference.conv2d_backward_input(abs(dy), abs(W), window, groups, data_format)
     error = (W[:, :, 0].size // groups + 1) * eps * positive
-    if m := tile_of("backward_input", args[:2], window, groups, data_format, algorithm, eps):
-        to = (window.h, window.w, 2 - window.top, 2 - window.left)
-        turned = W[::-1, ::-1].swapaxes(2, 3)
-        error = error + in_format(winograd.bound(plain(dy, data_format), turned, *to, m, eps), data_format)
+    if form := form_of("backward_input", args[:2], window, groups, data_format, algorithm, eps):
+        top, left = (window.kh - 1) * window.dh - window.top, (window.kw - 1) * window.dw - window.left
+        place, turned = winograd.Place(top, left, window.dh, window.dw), W[::-1, ::-1].swapaxes(2, 3)
+        spread = winograd.bound(plain(dy, data_format), turned, window.h, window.w, place, form, eps)
+        error = error + in_format(spread, data_format)
     return [error]
 
 
-def tile_of(
+def form_of(
     which: str, arrays: Arguments, window: Window2D, groups: int, data_format: str, algorithm: str, eps: float
-) -> int:
-    """The tile size if the pass runs Winograd's algorithm, else 0."""
+) -> winograd.Form | None:
+    """The form of Winograd's algorithm if the pass runs it."""
     image, W = arrays
     double = eps < np.finfo(np.float32).eps / 2
     chosen = kernels.algorithm(
         window, image.shape[0], W.shape[2] * groups, W.shape[3], groups, double, which, algorithm
     )
-    return int(chosen[-1]) if chosen.startswith("winograd") else 0
+    return winograd.FORMS.get(chosen)
 
 
 def plain(x: Array, data_format: str) -> Array:
@@ -225,9 +235,9 @@ def weight_bounds(args: Arguments, results: list[Any], eps: float) -> list[Any]:
     positive = reference.conv2d_backward_weight(abs(x), abs(dy), window, *rest)
     errors = [None if p is None else (terms + 1) * eps * p for p in positive]
     groups, data_format, _ = rest
-    if m := tile_of("backward_weight", (x, results[0]), window, groups, data_format, algorithm, eps):
-        images = (plain(x, data_format), plain(dy, data_format))
-        errors[0] = errors[0] + winograd.weight_bound(*images, window.top, window.left, m, eps)
+    if form := form_of("backward_weight", (x, results[0]), window, groups, data_format, algorithm, eps):
+        place = winograd.Place(window.top, window.left, window.dh, window.dw)
+        errors[0] = errors[0] + winograd.weight_bound(plain(x, data_format), plain(dy, data_format), place, form, eps)
     return errors
 
 
@@ -241,7 +251,7 @@ def exact(case: ConvCase) -> bool:
 
 def sums_directly(case: ConvCase) -> bool:
     """Whether there are only whole numbers in the sums of whole numbers; Winograd's points are irrational."""
-    return case.algorithm in ("direct", "depthwise") or "winograd_f4" not in algorithms(case)
+    return case.algorithm in ("direct", "depthwise") or not winograd.FORMS.keys() & algorithms(case)
 
 
 def draw_linear(rng: Rng) -> ConvCase:

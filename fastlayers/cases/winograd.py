@@ -10,6 +10,7 @@ bound is about the tile: beside a large input, a small output may be off by the 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,39 +34,73 @@ def _polynomials(points: tuple[float, ...], m: int, taps: int) -> tuple[Array, A
 
 
 HALF, TWO = math.sqrt(0.5), math.sqrt(2.0)
-POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, HALF, -HALF, TWO, -TWO)}
-MATRICES = {m: _polynomials(points, m, 3) for m, points in POINTS.items()}
+POINTS = {4: (0.0, 1.0, -1.0), 6: (0.0, HALF, -HALF, TWO, -TWO)}
 
 
-def tiles(x: Array, rows: int, cols: int, top: int, left: int, m: int) -> Array:
-    """The (m+2) × (m+2) patches of x under m × m tiles that cover rows × cols: (N, TY, TX, K, m+2, m+2)."""
-    reach_y, reach_x = np.arange(-(-rows // m) * m + 2) - top, np.arange(-(-cols // m) * m + 2) - left
-    inside_y, inside_x = (reach_y >= 0) & (reach_y < x.shape[1]), (reach_x >= 0) & (reach_x < x.shape[2])
-    padded = np.zeros((x.shape[0], len(reach_y), len(reach_x), x.shape[3]), x.dtype)
-    padded[:, np.flatnonzero(inside_y)[:, None], np.flatnonzero(inside_x)] = x[
-        :, reach_y[inside_y][:, None], reach_x[inside_x]
-    ]
-    patches: Array = np.lib.stride_tricks.sliding_window_view(padded, (m + 2, m + 2), axis=(1, 2))[:, ::m, ::m]
-    return patches
+@dataclass(frozen=True)
+class Form:
+    """Tiles of tile × tile outputs, kernels of taps × taps; p = tile + taps - 1 points along an axis."""
+
+    tile: int
+    taps: int
+
+    @property
+    def size(self) -> int:
+        """p, which is also the size of the patch of x under a tile."""
+        return self.tile + self.taps - 1
 
 
-def bound(x: Array, W: Array, rows: int, cols: int, top: int, left: int, m: int, eps: float) -> Array:
-    """For y (N, rows, cols, O), the 3 × 3 convolution of x (N, H, W, K) with W (3, 3, K, O)."""
-    A, B, G = MATRICES[m]
-    V = np.einsum("ai,ntukij,bj->ntukab", B, tiles(abs(x), rows, cols, top, left, m), B, optimize=True)
+FORMS = {"winograd_f4": Form(4, 3), "winograd_f2": Form(2, 3)}
+
+
+@dataclass(frozen=True)
+class Place:
+    """What of x an output sees: tap (i, j) of pixel (r, c) is x[r - top + i·step_y, c - left + j·step_x]."""
+
+    top: int
+    left: int
+    step_y: int
+    step_x: int
+
+
+def starts(pixels: int, tile: int, step: int) -> Array:
+    """Where along an axis tiles start whose pixels are `step` apart, so that they cover all."""
+    return np.array([start for start in range(pixels) if start // step % tile == 0], np.intp)
+
+
+def squares(x: Array, form: Form, rows: int, cols: int, size: int, place: Place) -> Array:
+    """The size × size pixels of x under the tiles that cover rows × cols: (N, TY, TX, size, size, K)."""
+    y = starts(rows, form.tile, place.step_y)[:, None] + place.step_y * np.arange(size) - place.top
+    c = starts(cols, form.tile, place.step_x)[:, None] + place.step_x * np.arange(size) - place.left
+    padded = np.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))  # what lies outside x reads the zeros at its end
+    y[(y < 0) | (y > x.shape[1])] = x.shape[1]
+    c[(c < 0) | (c > x.shape[2])] = x.shape[2]
+    return np.asarray(padded[:, y[:, None, :, None], c[None, :, None, :]])
+
+
+def bound(x: Array, W: Array, rows: int, cols: int, place: Place, form: Form, eps: float) -> Array:
+    """For y (N, rows, cols, O), the convolution of x (N, H, W, K) with W (taps, taps, K, O)."""
+    A, B, G = _polynomials(POINTS[form.size], form.tile, form.taps)
+    patches = squares(abs(x), form, rows, cols, form.size, place)
+    V = np.einsum("ai,ntuijk,bj->ntukab", B, patches, B, optimize=True)
     U = np.einsum("ai,ijko,bj->abko", G, abs(W), G, optimize=True)
     Y = np.einsum("ia,ntukab,abko,jb->ntiujo", A, V, U, A, optimize=True)
-    whole = Y.reshape(Y.shape[0], Y.shape[1] * m, Y.shape[3] * m, Y.shape[5])[:, :rows, :cols]
-    return np.asarray((W.shape[2] + TRANSFORMS) * eps * whole)
+    reach = form.tile * np.array([place.step_y, place.step_x])
+    whole = np.zeros((len(x), rows + reach[0], cols + reach[1], W.shape[3]))
+    y = starts(rows, form.tile, place.step_y)[:, None] + place.step_y * np.arange(form.tile)
+    c = starts(cols, form.tile, place.step_x)[:, None] + place.step_x * np.arange(form.tile)
+    whole[:, y[:, :, None, None], c] = Y
+    return np.asarray((W.shape[2] + TRANSFORMS) * eps * whole[:, :rows, :cols])
 
 
-def weight_bound(x: Array, dy: Array, top: int, left: int, m: int, eps: float) -> Array:
-    """For dW (3, 3, C, O) of x (N, H, W, C) and dy (N, OH, OW, O), whose m × m tiles are the filters."""
-    A, B, G = _polynomials(POINTS[m], 3, m)
+def weight_bound(x: Array, dy: Array, place: Place, form: Form, eps: float) -> Array:
+    """For dW (taps, taps, C, O) of x (N, H, W, C) and dy (N, OH, OW, O), whose tiles are the filters."""
+    A, B, G = _polynomials(POINTS[form.size], form.taps, form.tile)
     rows, cols = dy.shape[1:3]
-    V = np.einsum("ai,ntukij,bj->ntukab", B, tiles(abs(x), rows, cols, top, left, m), B, optimize=True)
-    patches = tiles(abs(dy), rows, cols, 0, 0, m)[..., :m, :m]
-    Z = np.einsum("ai,ntuoij,bj->ntuoab", G, patches, G, optimize=True)
+    patches = squares(abs(x), form, rows, cols, form.size, place)
+    V = np.einsum("ai,ntuijk,bj->ntukab", B, patches, B, optimize=True)
+    filters = squares(abs(dy), form, rows, cols, form.tile, replace(place, top=0, left=0))
+    Z = np.einsum("ai,ntuijo,bj->ntuoab", G, filters, G, optimize=True)
     terms = V.shape[0] * V.shape[1] * V.shape[2]
     W = np.einsum("ia,ntukab,ntuoab,jb->ijko", A, V, Z, A, optimize=True)
     return np.asarray((terms + TRANSFORMS) * eps * W)

@@ -5,6 +5,7 @@
 #include "conv_algorithms.h"
 #include "gemm_ukernels.h"
 #include "layout.h"
+#include "winograd_tiles.h"
 
 typedef struct {
     const char *name;
@@ -30,7 +31,7 @@ static int few_channels_a_group(const fl_conv *c) {
 
 static int three_by_three(const fl_conv *c) {
     const fl_window *w = &c->window;
-    return w->kh == 3 && w->kw == 3 && w->sh == 1 && w->sw == 1 && w->dh == 1 && w->dw == 1 && c->groups == 1;
+    return w->kh == 3 && w->kw == 3 && w->sh == 1 && w->sw == 1 && c->groups == 1;
 }
 
 static int one_by_one(const fl_conv *c) {
@@ -51,19 +52,28 @@ static int transforms_pay(const fl_conv *c) { return sizeof(fl_real) == 4 && c->
 static ptrdiff_t tiles(const fl_conv *c, enum fl_conv_pass pass, ptrdiff_t m) {
     const fl_window *w = &c->window;
     ptrdiff_t rows = pass == FL_CONV_BACKWARD_INPUT ? w->h : w->oh, cols = pass == FL_CONV_BACKWARD_INPUT ? w->w : w->ow;
-    return c->batch * fl_ceil_div(rows, m) * fl_ceil_div(cols, m);
+    return c->batch * fl_tiles_along(rows, m, w->dh) * fl_tiles_along(cols, m, w->dw);
+}
+
+/* Products for each pair of a channel and a filter. */
+static ptrdiff_t winograd_products(const fl_conv *c, enum fl_conv_pass pass, ptrdiff_t m) {
+    return tiles(c, pass, m) * (m + 2) * (m + 2);
+}
+
+/* The tiles' products must be many fewer than direct ones: a dilation may leave little of an image to each of its d x d parts. */
+static int winograd_saves(const fl_conv *c, enum fl_conv_pass pass, ptrdiff_t m) {
+    return 3 * winograd_products(c, pass, m) <= 2 * 9 * tiles(c, pass, 1);
 }
 
 /* Tiles must be many enough to pay for the transform of the weights, which F4 makes four times their size; more of them for
- * dW, whose sums are transformed. */
-static int enough_for_f4(const fl_conv *c, enum fl_conv_pass pass) {
-    return tiles(c, pass, 4) >= (pass == FL_CONV_BACKWARD_WEIGHT ? 24 : 4);
-}
+ * dW, whose sums are transformed.  Where F2's tiles fit the image so much better that it has no more products, it is quicker. */
 static int f4_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
-    return !precise && transforms_pay(c) && enough_for_f4(c, pass);
+    return !precise && transforms_pay(c) && tiles(c, pass, 4) >= (pass == FL_CONV_BACKWARD_WEIGHT ? 24 : 4) &&
+           winograd_saves(c, pass, 4) && winograd_products(c, pass, 4) < winograd_products(c, pass, 2);
 }
 static int f2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
-    return transforms_pay(c) && tiles(c, pass, 2) >= 16 && (precise || !enough_for_f4(c, pass));
+    (void)precise;
+    return transforms_pay(c) && tiles(c, pass, 2) >= 16 && winograd_saves(c, pass, 2);
 }
 
 /* The first row that accepts a problem and pays for it is taken. */

@@ -15,7 +15,7 @@
 #include "gemm_ukernels.h"
 #include "panels.h"
 #include "parallel.h"
-#include "winograd_square.h"
+#include "winograd_tiles.h"
 #include "winograd_ukernels.h"
 
 enum {
@@ -37,12 +37,11 @@ typedef struct {
     const fl_real *weights; /* element (tap, k, j): weights[tap * w_tap + k * w_k + j * w_n] */
     ptrdiff_t w_tap, w_k, w_n;
     int flip; /* tap (i, j) uses weights number 8 - (3i + j) */
-    fl_real *y; /* (batch, oh, ow, n); tap (i, j) of pixel (r, c) reads x at (r - top + i, c - left + j) */
-    ptrdiff_t oh, ow, n, top, left;
+    fl_real *y; /* (batch, oh, ow, n); tap (i, j) of pixel (r, c) reads x at (r - top + i * dh, c - left + j * dw) */
+    ptrdiff_t oh, ow, n, top, left, dh, dw;
     const fl_real *bias;
-    int activation;
     fl_real alpha;
-    int isa, threads;
+    int activation, isa, threads;
 } problem;
 
 static const fl_gemm_ukernels *const gemm_ukernels[] = {FL_ISA_ROWS(gemm)};
@@ -52,7 +51,8 @@ typedef struct {
     const problem *g;
     const fl_gemm_ukernels *gemm;
     const fl_winograd_transforms *transforms;
-    ptrdiff_t m, xis, tiles_y, tiles_x, tiles;
+    fl_tiling tiling;
+    ptrdiff_t m, xis, tiles;
     ptrdiff_t panels, first_panel, chunk_panels;
     ptrdiff_t k_width;              /* channels of a row of V, with padding */
     ptrdiff_t block, blocks, splits; /* tiles of a block */
@@ -71,10 +71,9 @@ static ptrdiff_t panel_width(const plan *p, ptrdiff_t panel) { return fl_panel_w
 /* V of tile number `tile`, its rows v_xi apart. */
 static void transform_tile(const plan *p, ptrdiff_t tile, const fl_real *zeros, fl_real *v, ptrdiff_t v_xi) {
     const problem *g = p->g;
-    const ptrdiff_t image = tile / (p->tiles_y * p->tiles_x);
-    const ptrdiff_t y0 = tile / p->tiles_x % p->tiles_y * p->m - g->top, x0 = tile % p->tiles_x * p->m - g->left;
-    const fl_real *pixels[MAX_XI];
-    fl_square(p->m + 2, g->x + image * g->h * g->w * g->k, g->h, g->w, g->k, y0, x0, zeros, pixels);
+    const fl_tile_place at = fl_place_of(&p->tiling, tile);
+    const fl_real *image = g->x + at.image * g->h * g->w * g->k, *pixels[MAX_XI];
+    fl_square(&p->tiling, p->m + 2, image, g->h, g->w, g->k, at.y - g->top, at.x - g->left, zeros, pixels);
     p->transforms->input(g->k, pixels, v, v_xi);
 }
 
@@ -95,10 +94,10 @@ static void transform_weights(const plan *p, ptrdiff_t panel, ptrdiff_t k0, ptrd
 /* Outputs of one tile from its sums. */
 static void finish_tile(const plan *p, ptrdiff_t tile, ptrdiff_t panel, const fl_real *sums, fl_real *nowhere) {
     const problem *g = p->g;
-    const ptrdiff_t image = tile / (p->tiles_y * p->tiles_x), first = panel * p->gemm->nr;
-    const ptrdiff_t y0 = tile / p->tiles_x % p->tiles_y * p->m, x0 = tile % p->tiles_x * p->m;
-    fl_real *y[MAX_OUT];
-    fl_square(p->m, g->y + image * g->oh * g->ow * g->n + first, g->oh, g->ow, g->n, y0, x0, nowhere, (const fl_real **)y);
+    const fl_tile_place at = fl_place_of(&p->tiling, tile);
+    const ptrdiff_t first = panel * p->gemm->nr;
+    fl_real *image = g->y + at.image * g->oh * g->ow * g->n + first, *y[MAX_OUT];
+    fl_square(&p->tiling, p->m, image, g->oh, g->ow, g->n, at.y, at.x, nowhere, (const fl_real **)y);
     p->transforms->output(panel_columns(p, panel), sums, p->s_xi, g->bias ? g->bias + first : NULL, g->activation, g->alpha, y);
 }
 
@@ -204,9 +203,8 @@ static plan make_plan(const problem *g, int m) {
     plan p = {.g = g, .m = m, .xis = (m + 2) * (m + 2), .gemm = gemm_ukernels[g->isa]};
     p.transforms = m == 2 ? &winograd_ukernels[g->isa]->f2 : &winograd_ukernels[g->isa]->f4;
     const ptrdiff_t nr = p.gemm->nr, mr = p.gemm->mr, real = sizeof(fl_real);
-    p.tiles_y = fl_ceil_div(g->oh, m);
-    p.tiles_x = fl_ceil_div(g->ow, m);
-    p.tiles = g->batch * p.tiles_y * p.tiles_x;
+    p.tiling = fl_tiling_of(g->oh, g->ow, m, g->dh, g->dw);
+    p.tiles = g->batch * p.tiling.along_y * p.tiling.along_x;
     p.panels = fl_ceil_div(g->n, nr);
     p.k_width = fl_ceil_div(g->k, 16) * 16 + (g->k >= 48 ? 16 : 0);
     const ptrdiff_t u_bytes = p.xis * g->k * g->n * real, v_bytes = p.xis * p.tiles * p.k_width * real;
@@ -268,7 +266,8 @@ static int forward(const fl_conv *c, const void *x, const void *kernel, const vo
     const fl_window *w = &c->window;
     const problem g = {.x = x, .batch = c->batch, .h = w->h, .w = w->w, .k = c->channels,
                        .weights = kernel, .w_tap = c->channels * c->filters, .w_k = c->filters, .w_n = 1,
-                       .y = y, .oh = w->oh, .ow = w->ow, .n = c->filters, .top = w->top, .left = w->left,
+                       .y = y, .oh = w->oh, .ow = w->ow, .n = c->filters,
+                       .top = w->top, .left = w->left, .dh = w->dh, .dw = w->dw,
                        .bias = bias, .activation = activation, .alpha = (fl_real)alpha, .isa = c->isa, .threads = c->threads};
     return run(&g, m);
 }
@@ -278,7 +277,8 @@ static int backward_input(const fl_conv *c, const void *dy, const void *kernel, 
     const fl_window *w = &c->window;
     const problem g = {.x = dy, .batch = c->batch, .h = w->oh, .w = w->ow, .k = c->filters,
                        .weights = kernel, .w_tap = c->channels * c->filters, .w_k = 1, .w_n = c->filters, .flip = 1,
-                       .y = dx, .oh = w->h, .ow = w->w, .n = c->channels, .top = 2 - w->top, .left = 2 - w->left,
+                       .y = dx, .oh = w->h, .ow = w->w, .n = c->channels,
+                       .top = 2 * w->dh - w->top, .left = 2 * w->dw - w->left, .dh = w->dh, .dw = w->dw,
                        .isa = c->isa, .threads = c->threads};
     return run(&g, m);
 }

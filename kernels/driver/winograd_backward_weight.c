@@ -17,7 +17,7 @@
 #include "gemm_ukernels.h"
 #include "parallel.h"
 #include "sum_rows.h"
-#include "winograd_square.h"
+#include "winograd_tiles.h"
 #include "winograd_ukernels.h"
 
 enum {
@@ -41,7 +41,8 @@ typedef struct {
     ptrdiff_t m, xis, halves;     /* in how many passes the xi are done: 1 or 2 */
     const fl_real *x, *dy;
     fl_real *dkernel;
-    ptrdiff_t tiles_y, tiles_x, tiles, panels;
+    fl_tiling tiling;
+    ptrdiff_t tiles, panels;
     ptrdiff_t v_width, z_width;   /* elements of a tile's row in V and in Z */
     ptrdiff_t block;              /* tiles held in one V and Z */
     ptrdiff_t slices, s_xi, s_width; /* S: rows s_width apart */
@@ -59,11 +60,12 @@ static fl_real *scratch_of(const plan *p, int thread) { return (fl_real *)(p->sc
 static void transform_tile(const plan *p, ptrdiff_t half, ptrdiff_t tile, const fl_real *zeros, fl_real *v, fl_real *z, ptrdiff_t at) {
     const fl_conv *c = p->c;
     const fl_window *w = &c->window;
-    const ptrdiff_t image = tile / (p->tiles_y * p->tiles_x), y0 = tile / p->tiles_x % p->tiles_y * p->m, x0 = tile % p->tiles_x * p->m;
+    const fl_tile_place to = fl_place_of(&p->tiling, tile);
+    const fl_real *x = p->x + to.image * w->h * w->w * c->channels, *dy = p->dy + to.image * w->oh * w->ow * c->filters;
     const fl_real *pixels[MAX_XI];
-    fl_square(p->m + 2, p->x + image * w->h * w->w * c->channels, w->h, w->w, c->channels, y0 - w->top, x0 - w->left, zeros, pixels);
+    fl_square(&p->tiling, p->m + 2, x, w->h, w->w, c->channels, to.y - w->top, to.x - w->left, zeros, pixels);
     p->input[half](c->channels, pixels, v + at * p->v_width, v_xi(p));
-    fl_square(p->m, p->dy + image * w->oh * w->ow * c->filters, w->oh, w->ow, c->filters, y0, x0, zeros, pixels);
+    fl_square(&p->tiling, p->m, dy, w->oh, w->ow, c->filters, to.y, to.x, zeros, pixels);
     p->tile_gradient[half](c->filters, pixels, z + at * p->z_width, z_xi(p));
 }
 
@@ -161,9 +163,8 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
     plan p = {.c = c, .gemm = gemm_ukernels[c->isa], .x = x, .dy = dy, .dkernel = dkernel, .m = m, .xis = (m + 2) * (m + 2)};
     p.gradient = m == 2 ? &uk->f2_gradient : &uk->f4_gradient;
     const ptrdiff_t nr = p.gemm->nr, real = sizeof(fl_real);
-    p.tiles_y = fl_ceil_div(w->oh, m);
-    p.tiles_x = fl_ceil_div(w->ow, m);
-    p.tiles = c->batch * p.tiles_y * p.tiles_x;
+    p.tiling = fl_tiling_of(w->oh, w->ow, m, w->dh, w->dw);
+    p.tiles = c->batch * p.tiling.along_y * p.tiling.along_x;
     p.panels = fl_ceil_div(c->filters, nr);
     p.s_width = (p.panels - 1) * nr + fl_panel_width(p.gemm, c->filters - (p.panels - 1) * nr);
     p.v_width = padded(fl_ceil_div(c->channels, 16) * 16);
