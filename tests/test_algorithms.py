@@ -30,7 +30,9 @@ def test_the_algorithm_follows_the_problem() -> None:
     )
     assert chosen(fl.Conv2D(64, 3, padding=6, dilation_rate=6), (6, 6, 64)) == "direct", "nothing to share in a tile"
     assert chosen(fl.Conv2D(64, 3, strides=2)) == "direct"
-    assert chosen(fl.Conv2D(64, 5)) == "direct"
+    assert chosen(fl.Conv2D(64, 5)) == "winograd_f2_5x5"
+    assert chosen(fl.Conv2D(64, 5), (7, 7, 64), 1) == "direct", "too few tiles"
+    assert chosen(fl.Conv2D(64, (5, 3))) == "direct"
     assert chosen(fl.Conv2D(64, 1)) == "pointwise"
     assert chosen(fl.Conv2D(64, 1, strides=2)) == "direct"
     assert fl.Conv2D(8, 5).algorithm((9, 9, 6))["backward_input"] == "scatter"
@@ -51,6 +53,7 @@ def test_groups_share_vectors_where_lanes_can_be_permuted(isa: str) -> None:
 def test_high_precision_avoids_the_large_tiles() -> None:
     with fl.use(precision="high"):
         assert chosen(fl.Conv2D(64, 3, padding="same")) == "winograd_f2"
+        assert chosen(fl.Conv2D(64, 5, padding="same")) == "direct"
     with pytest.raises(ValueError, match=r"precision: expected one of fast, high, got 'low'"), fl.use(precision="low"):
         pass
 
@@ -60,6 +63,7 @@ def test_an_algorithm_can_be_forced() -> None:
         layer = fl.Conv2D(5, 3, algorithm=name)
         assert chosen(layer, (9, 9, 3)) == name
         assert layer.get_config()["algorithm"] == name
+    assert chosen(fl.Conv2D(5, 5, algorithm="winograd_f2_5x5"), (9, 9, 3)) == "winograd_f2_5x5"
     with fl.use(precision="high"):
         assert chosen(fl.Conv2D(64, 3, algorithm="winograd_f4")) == "winograd_f4", "an order stands above a setting"
 
@@ -73,13 +77,21 @@ def test_an_algorithm_that_does_not_apply_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "most"), [("direct", 2e-6), ("winograd_f2", 2e-6), ("winograd_f4", 8e-6)], ids=lambda v: str(v)
+    ("algorithm", "size", "most"),
+    [
+        ("direct", 3, 2e-6),
+        ("winograd_f2", 3, 2e-6),
+        ("winograd_f4", 3, 8e-6),
+        ("direct", 5, 4e-6),
+        ("winograd_f2_5x5", 5, 8e-6),
+    ],
+    ids=lambda v: str(v),
 )
-def test_error_relative_to_the_largest_output(algorithm: str, most: float) -> None:
-    """Norm-wise, against float64: two to four times direct sums' error for F4, with inputs of a wide range as well."""
+def test_error_relative_to_the_largest_output(algorithm: str, size: int, most: float) -> None:
+    """Norm-wise, against float64, with inputs of a wide range as well: F4 has two to four times direct sums' error."""
     rng = np.random.default_rng(0)
-    kernel = rng.standard_normal((3, 3, 128, 64)).astype(np.float32)
-    window = conv2d_window("test", (24, 24, 128), 3, padding="same")
+    kernel = rng.standard_normal((size, size, 128, 64)).astype(np.float32)
+    window = conv2d_window("test", (24, 24, 128), size, padding="same")
     for x in (rng.standard_normal((1, 24, 24, 128)), np.exp(2 * rng.standard_normal((1, 24, 24, 128)))):
         x = x.astype(np.float32)
         y = fl.ops.conv2d(x, kernel, padding="same", algorithm=algorithm)
@@ -174,8 +186,9 @@ def test_weight_gradients_over_many_chunks(
         ((2, 28, 27, 96), 80, "winograd_f2", 1),
         ((3, 15, 16, 16), 2000, "winograd_f4", 1),
         ((4, 27, 28, 64), 48, "winograd_f4", 2),
+        ((1, 27, 28, 64), 48, "winograd_f2_5x5", 1),
     ],
-    ids=["half of the xi at a time", "half, F2", "several batches of tiles", "half, dilated"],
+    ids=["half of the xi at a time", "half, F2", "several batches of tiles", "half, dilated", "half, 5x5"],
 )
 def test_weight_gradients_too_large_for_one_pass(
     shape: tuple[int, ...], filters: int, algorithm: str, dilation: int, isa: str

@@ -100,6 +100,15 @@ ROWS = {
     "winograd channels first": ConvCase(
         2, 12, 11, 16, 20, (3, 3), padding=1, data_format="channels_first", algorithm="winograd_f4"
     ),
+    "alexnet": ConvCase(2, 13, 18, 17, 33, (5, 5), padding="same", activation="relu"),
+    "winograd 5x5": ConvCase(1, 9, 6, 5, 3, (5, 5), padding=((0, 3), (4, 1)), algorithm="winograd_f2_5x5"),
+    "winograd 5x5 few tiles": ConvCase(1, 7, 8, 150, 140, (5, 5), padding="same", algorithm="winograd_f2_5x5"),
+    "winograd 5x5 many tiles": ConvCase(
+        2, 21, 20, 3, 5, (5, 5), padding="same", activation="gelu", algorithm="winograd_f2_5x5"
+    ),
+    "winograd 5x5 dilated": ConvCase(
+        2, 14, 25, 7, 9, (5, 5), padding=((4, 3), (4, 9)), dilation=(2, 3), algorithm="winograd_f2_5x5"
+    ),
     "deeplab": ConvCase(2, 27, 22, 18, 20, (3, 3), padding="same", dilation=(2, 2), activation="relu"),
     "deeplab wide": ConvCase(1, 17, 19, 16, 34, (3, 3), padding=6, dilation=(6, 6), bias=False),
     "winograd f4 dilated": ConvCase(
@@ -132,7 +141,8 @@ def draw(rng: Rng) -> ConvCase:
             activation=str(rng.choice(["linear", *NAMES])),
         )
         if sometimes(rng, 0.3):
-            case = replace(case, kernel=(3, 3), strides=(1, 1), c=c // groups, o=o // groups, groups=1)
+            taps = size(rng, 3, 3, 5)
+            case = replace(case, kernel=(taps, taps), strides=(1, 1), c=c // groups, o=o // groups, groups=1)
         elif sometimes(rng, 0.2):
             channels = size(rng, 2, 3, 16, 37, 64, 130)
             taps, step = size(rng, 2, 3, 3, 5, 5), size(rng, 1, 1, 2)

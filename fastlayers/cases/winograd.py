@@ -50,7 +50,7 @@ class Form:
         return self.tile + self.taps - 1
 
 
-FORMS = {"winograd_f4": Form(4, 3), "winograd_f2": Form(2, 3)}
+FORMS = {"winograd_f4": Form(4, 3), "winograd_f2": Form(2, 3), "winograd_f2_5x5": Form(2, 5)}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@
 #include "gemm_ukernels.h"
 #include "layout.h"
 #include "winograd_tiles.h"
+#include "winograd_ukernels.h"
 
 typedef struct {
     const char *name;
@@ -29,10 +30,12 @@ static int few_channels_a_group(const fl_conv *c) {
     return c->groups > 1 && k > 1 && k <= largest && largest % k == 0 && c->filters == c->channels;
 }
 
-static int three_by_three(const fl_conv *c) {
+static int square_taps(const fl_conv *c, ptrdiff_t taps) {
     const fl_window *w = &c->window;
-    return w->kh == 3 && w->kw == 3 && w->sh == 1 && w->sw == 1 && c->groups == 1;
+    return w->kh == taps && w->kw == taps && w->sh == 1 && w->sw == 1 && c->groups == 1;
 }
+static int three_by_three(const fl_conv *c) { return square_taps(c, 3); }
+static int five_by_five(const fl_conv *c) { return square_taps(c, 5); }
 
 static int one_by_one(const fl_conv *c) {
     const fl_window *w = &c->window;
@@ -55,25 +58,32 @@ static ptrdiff_t tiles(const fl_conv *c, enum fl_conv_pass pass, ptrdiff_t m) {
     return c->batch * fl_tiles_along(rows, m, w->dh) * fl_tiles_along(cols, m, w->dw);
 }
 
+static const fl_winograd_ukernels *const winograd_ukernels[] = {FL_ISA_ROWS(winograd)};
+
 /* Products for each pair of a channel and a filter. */
-static ptrdiff_t winograd_products(const fl_conv *c, enum fl_conv_pass pass, ptrdiff_t m) {
-    return tiles(c, pass, m) * (m + 2) * (m + 2);
+static ptrdiff_t products(const fl_conv *c, enum fl_conv_pass pass, const fl_winograd_form *form) {
+    return tiles(c, pass, form->tile) * form->points * form->points;
 }
 
-/* The tiles' products must be many fewer than direct ones: a dilation may leave little of an image to each of its d x d parts. */
-static int winograd_saves(const fl_conv *c, enum fl_conv_pass pass, ptrdiff_t m) {
-    return 3 * winograd_products(c, pass, m) <= 2 * 9 * tiles(c, pass, 1);
+/* Tiles must be many enough to pay for the transform of the weights, and their products many fewer than those of direct sums:
+ * a dilation may leave little of an image to each of its d x d parts. */
+static int winograd_pays(const fl_conv *c, enum fl_conv_pass pass, const fl_winograd_form *form, ptrdiff_t fewest) {
+    return transforms_pay(c) && tiles(c, pass, form->tile) >= fewest &&
+           3 * products(c, pass, form) <= 2 * form->taps * form->taps * tiles(c, pass, 1);
 }
 
-/* Tiles must be many enough to pay for the transform of the weights, which F4 makes four times their size; more of them for
- * dW, whose sums are transformed.  Where F2's tiles fit the image so much better that it has no more products, it is quicker. */
+/* dW wants more tiles, whose sums are transformed.  Where F2 fits the image so much better that it has no more products, it is
+ * quicker. */
 static int f4_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
-    return !precise && transforms_pay(c) && tiles(c, pass, 4) >= (pass == FL_CONV_BACKWARD_WEIGHT ? 24 : 4) &&
-           winograd_saves(c, pass, 4) && winograd_products(c, pass, 4) < winograd_products(c, pass, 2);
+    const fl_winograd_ukernels *uk = winograd_ukernels[c->isa];
+    return !precise && winograd_pays(c, pass, &uk->f4, pass == FL_CONV_BACKWARD_WEIGHT ? 24 : 4) &&
+           products(c, pass, &uk->f4) < products(c, pass, &uk->f2);
 }
 static int f2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
-    (void)precise;
-    return transforms_pay(c) && tiles(c, pass, 2) >= 16 && winograd_saves(c, pass, 2);
+    return (void)precise, winograd_pays(c, pass, &winograd_ukernels[c->isa]->f2, 16);
+}
+static int f2_5x5_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) { /* as exact as f4 */
+    return !precise && winograd_pays(c, pass, &winograd_ukernels[c->isa]->f2_5x5, 24);
 }
 
 /* The first row that accepts a problem and pays for it is taken. */
@@ -87,6 +97,8 @@ static const algorithm algorithms[] = {
      FL(winograd_f4_backward_weight)},
     {"winograd_f2", three_by_three, f2_pays, FL(winograd_f2_forward), FL(winograd_f2_backward_input),
      FL(winograd_f2_backward_weight)},
+    {"winograd_f2_5x5", five_by_five, f2_5x5_pays, FL(winograd_f2_5x5_forward), FL(winograd_f2_5x5_backward_input),
+     FL(winograd_f2_5x5_backward_weight)},
     {"scatter", few_channels, scatter_pays, FL(direct_forward), FL(scatter_backward_input), FL(direct_backward_weight)},
     {"direct", any, always, FL(direct_forward), FL(direct_backward_input), FL(direct_backward_weight)},
 };

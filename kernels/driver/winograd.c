@@ -1,4 +1,4 @@
-/* Winograd convolution: an m x m tile of outputs costs p^2 products instead of 9 m^2, p = m + 2.
+/* Winograd convolution: an m x m tile of outputs costs p^2 products instead of r^2 m^2 with r x r taps, p = m + r - 1.
  *
  * Each tile's p x p patch becomes p^2 vectors V[xi] over the channels, the weights p^2 matrices U[xi]; the sums
  * V[xi] U[xi] are p^2 ordinary products, and are transformed back into the tile.  Two orders:
@@ -36,7 +36,7 @@ typedef struct {
     ptrdiff_t batch, h, w, k;
     const fl_real *weights; /* element (tap, k, j): weights[tap * w_tap + k * w_k + j * w_n] */
     ptrdiff_t w_tap, w_k, w_n;
-    int flip; /* tap (i, j) uses weights number 8 - (3i + j) */
+    int flip; /* the first tap uses the last weights, and so on */
     fl_real *y; /* (batch, oh, ow, n); tap (i, j) of pixel (r, c) reads x at (r - top + i * dh, c - left + j * dw) */
     ptrdiff_t oh, ow, n, top, left, dh, dw;
     const fl_real *bias;
@@ -50,9 +50,9 @@ static const fl_winograd_ukernels *const winograd_ukernels[] = {FL_ISA_ROWS(wino
 typedef struct {
     const problem *g;
     const fl_gemm_ukernels *gemm;
-    const fl_winograd_transforms *transforms;
+    const fl_winograd_form *form;
     fl_tiling tiling;
-    ptrdiff_t m, xis, tiles;
+    ptrdiff_t taps, xis, tiles;     /* taps of the kernel, vectors of a tile, tiles of all images */
     ptrdiff_t panels, first_panel, chunk_panels;
     ptrdiff_t k_width;              /* channels of a row of V, with padding */
     ptrdiff_t block, blocks, splits; /* tiles of a block */
@@ -73,8 +73,8 @@ static void transform_tile(const plan *p, ptrdiff_t tile, const fl_real *zeros, 
     const problem *g = p->g;
     const fl_tile_place at = fl_place_of(&p->tiling, tile);
     const fl_real *image = g->x + at.image * g->h * g->w * g->k, *pixels[MAX_XI];
-    fl_square(&p->tiling, p->m + 2, image, g->h, g->w, g->k, at.y - g->top, at.x - g->left, zeros, pixels);
-    p->transforms->input(g->k, pixels, v, v_xi);
+    fl_square(&p->tiling, p->form->points, image, g->h, g->w, g->k, at.y - g->top, at.x - g->left, zeros, pixels);
+    p->form->input(g->k, pixels, v, v_xi);
 }
 
 /* U of inputs [k0, k1) of one panel: row k at u + (k - k0) * width, xi by xi. */
@@ -83,11 +83,11 @@ static void transform_weights(const plan *p, ptrdiff_t panel, ptrdiff_t k0, ptrd
     const ptrdiff_t columns = panel_columns(p, panel), width = panel_width(p, panel);
     for (ptrdiff_t k = k0; k < k1; k += K_BLOCK) {
         ptrdiff_t count = FL_MIN(K_BLOCK, k1 - k);
-        for (ptrdiff_t tap = 0; tap < 9; tap++) {
-            const fl_real *from = g->weights + (g->flip ? 8 - tap : tap) * g->w_tap + k * g->w_k + panel * p->gemm->nr * g->w_n;
+        for (ptrdiff_t tap = 0; tap < p->taps; tap++) {
+            const fl_real *from = g->weights + (g->flip ? p->taps - 1 - tap : tap) * g->w_tap + k * g->w_k + panel * p->gemm->nr * g->w_n;
             FL(pack_panel)(count, columns, from, g->w_k, g->w_n, taps + tap * count * width, width, g->isa);
         }
-        p->transforms->weights(count * width, taps, u + (k - k0) * width, p->u_xi);
+        p->form->weights(count * width, taps, u + (k - k0) * width, p->u_xi);
     }
 }
 
@@ -97,8 +97,8 @@ static void finish_tile(const plan *p, ptrdiff_t tile, ptrdiff_t panel, const fl
     const fl_tile_place at = fl_place_of(&p->tiling, tile);
     const ptrdiff_t first = panel * p->gemm->nr;
     fl_real *image = g->y + at.image * g->oh * g->ow * g->n + first, *y[MAX_OUT];
-    fl_square(&p->tiling, p->m, image, g->oh, g->ow, g->n, at.y, at.x, nowhere, (const fl_real **)y);
-    p->transforms->output(panel_columns(p, panel), sums, p->s_xi, g->bias ? g->bias + first : NULL, g->activation, g->alpha, y);
+    fl_square(&p->tiling, p->form->tile, image, g->oh, g->ow, g->n, at.y, at.x, nowhere, (const fl_real **)y);
+    p->form->output(panel_columns(p, panel), sums, p->s_xi, g->bias ? g->bias + first : NULL, g->activation, g->alpha, y);
 }
 
 /* What one thread works with: the rows of V and of the sums for the tiles at hand, in groups of mr. */
@@ -185,7 +185,7 @@ static void run_panels(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const plan *p = job;
     const ptrdiff_t nr = p->gemm->nr;
     const room r = room_of(p, thread);
-    fl_real *taps = r.rest, *u = taps + 9 * K_BLOCK * nr, *sums = u + p->xis * p->u_xi;
+    fl_real *taps = r.rest, *u = taps + p->taps * K_BLOCK * nr, *sums = u + p->xis * p->u_xi;
     point_rows(p, p->tiles, p->shared, &r);
     for (ptrdiff_t panel = begin; panel < end; panel++) {
         for (ptrdiff_t k = 0; k < p->g->k; k += K_BLOCK) {
@@ -199,11 +199,12 @@ static void run_panels(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
 
 /* ---- plan ---- */
 
-static plan make_plan(const problem *g, int m) {
-    plan p = {.g = g, .m = m, .xis = (m + 2) * (m + 2), .gemm = gemm_ukernels[g->isa]};
-    p.transforms = m == 2 ? &winograd_ukernels[g->isa]->f2 : &winograd_ukernels[g->isa]->f4;
+static plan make_plan(const problem *g, const fl_winograd_form *form) {
+    plan p = {.g = g, .form = form, .gemm = gemm_ukernels[g->isa]};
+    p.taps = form->taps * form->taps;
+    p.xis = form->points * form->points;
     const ptrdiff_t nr = p.gemm->nr, mr = p.gemm->mr, real = sizeof(fl_real);
-    p.tiling = fl_tiling_of(g->oh, g->ow, m, g->dh, g->dw);
+    p.tiling = fl_tiling_of(g->oh, g->ow, form->tile, g->dh, g->dw);
     p.tiles = g->batch * p.tiling.along_y * p.tiling.along_x;
     p.panels = fl_ceil_div(g->n, nr);
     p.k_width = fl_ceil_div(g->k, 16) * 16 + (g->k >= 48 ? 16 : 0);
@@ -216,7 +217,7 @@ static plan make_plan(const problem *g, int m) {
         p.v_xi = p.tiles * p.k_width + PAD;
         p.block = p.tiles;
         p.s_xi = whole_groups(&p, p.tiles) * nr + PAD;
-        reals += 9 * K_BLOCK * nr + p.xis * (p.u_xi + p.s_xi);
+        reals += p.taps * K_BLOCK * nr + p.xis * (p.u_xi + p.s_xi);
     } else {
         p.chunk_panels = FL_MAX(1, FL_MIN(p.panels, SHARED_BYTES / (p.xis * u_size * real)));
         p.block = FL_MIN(V_BYTES / (p.xis * p.k_width * real), fl_ceil_div(p.tiles, MIN_TASKS));
@@ -226,15 +227,15 @@ static plan make_plan(const problem *g, int m) {
         p.u_xi = u_size;
         p.v_xi = p.block * p.k_width + PAD;
         p.s_xi = p.block * nr + PAD;
-        reals = FL_MAX(reals + p.xis * (p.v_xi + p.s_xi), 9 * K_BLOCK * nr);
+        reals = FL_MAX(reals + p.xis * (p.v_xi + p.s_xi), p.taps * K_BLOCK * nr);
     }
     const ptrdiff_t pointers = 2 * whole_groups(&p, p.block) * (ptrdiff_t)sizeof(void *);
     p.scratch_bytes = fl_ceil_div(pointers + reals * real, 64) * 64;
     return p;
 }
 
-static int run(const problem *g, int m) {
-    plan p = make_plan(g, m);
+static int run(const problem *g, const fl_winograd_form *form) {
+    plan p = make_plan(g, form);
     if (p.tiles == 0) return FL_OK;
     const double work = 2.0 * (double)(p.tiles * p.xis) * (double)g->k * (double)g->n;
     const ptrdiff_t tasks = p.by_panels ? p.panels : p.blocks * p.splits;
@@ -262,38 +263,36 @@ static int run(const problem *g, int m) {
 }
 
 static int forward(const fl_conv *c, const void *x, const void *kernel, const void *bias, void *y, int activation, double alpha,
-                   int m) {
+                   const fl_winograd_form *form) {
     const fl_window *w = &c->window;
     const problem g = {.x = x, .batch = c->batch, .h = w->h, .w = w->w, .k = c->channels,
                        .weights = kernel, .w_tap = c->channels * c->filters, .w_k = c->filters, .w_n = 1,
                        .y = y, .oh = w->oh, .ow = w->ow, .n = c->filters,
                        .top = w->top, .left = w->left, .dh = w->dh, .dw = w->dw,
                        .bias = bias, .activation = activation, .alpha = (fl_real)alpha, .isa = c->isa, .threads = c->threads};
-    return run(&g, m);
+    return run(&g, form);
 }
 
 /* dx is the convolution of dy with the kernel turned by half a circle, padded so that it has x's size. */
-static int backward_input(const fl_conv *c, const void *dy, const void *kernel, void *dx, int m) {
+static int backward_input(const fl_conv *c, const void *dy, const void *kernel, void *dx, const fl_winograd_form *form) {
     const fl_window *w = &c->window;
+    const ptrdiff_t reach_y = (w->kh - 1) * w->dh, reach_x = (w->kw - 1) * w->dw;
     const problem g = {.x = dy, .batch = c->batch, .h = w->oh, .w = w->ow, .k = c->filters,
                        .weights = kernel, .w_tap = c->channels * c->filters, .w_k = 1, .w_n = c->filters, .flip = 1,
                        .y = dx, .oh = w->h, .ow = w->w, .n = c->channels,
-                       .top = 2 * w->dh - w->top, .left = 2 * w->dw - w->left, .dh = w->dh, .dw = w->dw,
+                       .top = reach_y - w->top, .left = reach_x - w->left, .dh = w->dh, .dw = w->dw,
                        .isa = c->isa, .threads = c->threads};
-    return run(&g, m);
+    return run(&g, form);
 }
 
-int FL(winograd_f2_forward)(const fl_conv *c, const void *x, const void *kernel, const void *bias, void *y, int activation,
-                            double alpha) {
-    return forward(c, x, kernel, bias, y, activation, alpha, 2);
-}
-int FL(winograd_f4_forward)(const fl_conv *c, const void *x, const void *kernel, const void *bias, void *y, int activation,
-                            double alpha) {
-    return forward(c, x, kernel, bias, y, activation, alpha, 4);
-}
-int FL(winograd_f2_backward_input)(const fl_conv *c, const void *dy, const void *kernel, void *dx) {
-    return backward_input(c, dy, kernel, dx, 2);
-}
-int FL(winograd_f4_backward_input)(const fl_conv *c, const void *dy, const void *kernel, void *dx) {
-    return backward_input(c, dy, kernel, dx, 4);
-}
+#define PASSES(form)                                                                                                     \
+    int FL(winograd_##form##_forward)(const fl_conv *c, const void *x, const void *kernel, const void *bias, void *y,    \
+                                      int activation, double alpha) {                                                    \
+        return forward(c, x, kernel, bias, y, activation, alpha, &winograd_ukernels[c->isa]->form);                      \
+    }                                                                                                                    \
+    int FL(winograd_##form##_backward_input)(const fl_conv *c, const void *dy, const void *kernel, void *dx) {           \
+        return backward_input(c, dy, kernel, dx, &winograd_ukernels[c->isa]->form);                                      \
+    }
+PASSES(f2)
+PASSES(f4)
+PASSES(f2_5x5)

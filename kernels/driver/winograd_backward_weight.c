@@ -1,4 +1,4 @@
-/* The weight gradient of a 3x3 convolution by Winograd: m x m tiles of dy, m = 2 or 4, slide over patches of x, p = m + 2 wide.
+/* The weight gradient by Winograd: m x m tiles of dy slide over patches of x, p = m + r - 1 wide where there are r x r taps.
  *
  * With V[xi] (tiles x channels) and Z[xi] (tiles x filters), the transforms of patches and of dy's tiles, the sums
  * S[xi] = V[xi]^T Z[xi] (channels x filters) are p^2 ordinary products with the tiles as their depth.  Two orders:
@@ -36,9 +36,9 @@ static const fl_winograd_ukernels *const winograd_ukernels[] = {FL_ISA_ROWS(wino
 typedef struct {
     const fl_conv *c;
     const fl_gemm_ukernels *gemm;
-    const fl_winograd_gradient *gradient;
+    const fl_winograd_form *form;
     fl_winograd_tile *input[2], *tile_gradient[2]; /* of each half of the xi, or the first of all */
-    ptrdiff_t m, xis, halves;     /* in how many passes the xi are done: 1 or 2 */
+    ptrdiff_t xis, halves;        /* in how many passes the xi are done: 1 or 2 */
     const fl_real *x, *dy;
     fl_real *dkernel;
     fl_tiling tiling;
@@ -63,9 +63,9 @@ static void transform_tile(const plan *p, ptrdiff_t half, ptrdiff_t tile, const 
     const fl_tile_place to = fl_place_of(&p->tiling, tile);
     const fl_real *x = p->x + to.image * w->h * w->w * c->channels, *dy = p->dy + to.image * w->oh * w->ow * c->filters;
     const fl_real *pixels[MAX_XI];
-    fl_square(&p->tiling, p->m + 2, x, w->h, w->w, c->channels, to.y - w->top, to.x - w->left, zeros, pixels);
+    fl_square(&p->tiling, p->form->points, x, w->h, w->w, c->channels, to.y - w->top, to.x - w->left, zeros, pixels);
     p->input[half](c->channels, pixels, v + at * p->v_width, v_xi(p));
-    fl_square(&p->tiling, p->m, dy, w->oh, w->ow, c->filters, to.y, to.x, zeros, pixels);
+    fl_square(&p->tiling, p->form->tile, dy, w->oh, w->ow, c->filters, to.y, to.x, zeros, pixels);
     p->tile_gradient[half](c->filters, pixels, z + at * p->z_width, z_xi(p));
 }
 
@@ -97,10 +97,10 @@ static void multiply(const plan *p, ptrdiff_t tiles, const fl_real *v, const fl_
 /* dW of one channel and the columns of one panel, from sums over all tiles so far. */
 static void finish(const plan *p, ptrdiff_t channel, ptrdiff_t panel, const fl_real *sums, int accumulate) {
     const ptrdiff_t nr = p->gemm->nr, columns = FL_MIN(nr, p->c->filters - panel * nr);
-    fl_real *dw[9];
-    for (ptrdiff_t tap = 0; tap < 9; tap++)
+    fl_real *dw[FL_WINOGRAD_MAX_TAPS * FL_WINOGRAD_MAX_TAPS];
+    for (ptrdiff_t tap = 0; tap < p->form->taps * p->form->taps; tap++)
         dw[tap] = p->dkernel + (tap * p->c->channels + channel) * p->c->filters + panel * nr;
-    p->gradient->weights(columns, sums, p->s_xi, p->slices, p->xis * p->s_xi, dw, accumulate);
+    p->form->weights_gradient(columns, sums, p->s_xi, p->slices, p->xis * p->s_xi, dw, accumulate);
 }
 
 /* ---- slices ---- */
@@ -157,13 +157,12 @@ static void run_ranges(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
 /* Long rows get a little more, so that they do not lie a power of two apart. */
 static ptrdiff_t padded(ptrdiff_t width) { return width + (width >= 48 ? 16 : 0); }
 
-static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dkernel, ptrdiff_t m) {
+static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dkernel, const fl_winograd_form *form) {
     const fl_window *w = &c->window;
-    const fl_winograd_ukernels *uk = winograd_ukernels[c->isa];
-    plan p = {.c = c, .gemm = gemm_ukernels[c->isa], .x = x, .dy = dy, .dkernel = dkernel, .m = m, .xis = (m + 2) * (m + 2)};
-    p.gradient = m == 2 ? &uk->f2_gradient : &uk->f4_gradient;
+    plan p = {.c = c, .gemm = gemm_ukernels[c->isa], .form = form, .x = x, .dy = dy, .dkernel = dkernel};
+    p.xis = form->points * form->points;
     const ptrdiff_t nr = p.gemm->nr, real = sizeof(fl_real);
-    p.tiling = fl_tiling_of(w->oh, w->ow, m, w->dh, w->dw);
+    p.tiling = fl_tiling_of(w->oh, w->ow, form->tile, w->dh, w->dw);
     p.tiles = c->batch * p.tiling.along_y * p.tiling.along_x;
     p.panels = fl_ceil_div(c->filters, nr);
     p.s_width = (p.panels - 1) * nr + fl_panel_width(p.gemm, c->filters - (p.panels - 1) * nr);
@@ -175,8 +174,8 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
     const ptrdiff_t tile_reals = p.xis * (p.v_width + p.z_width), zeros = FL_MAX(p.v_width, p.z_width);
     p.halves = p.slices >= 2 && p.xis * p.s_xi * real > LARGE_S ? 2 : 1;
     for (int half = 0; half < 2; half++) {
-        p.input[half] = p.halves == 2 ? p.gradient->half_input[half] : m == 2 ? uk->f2.input : uk->f4.input;
-        p.tile_gradient[half] = p.halves == 2 ? p.gradient->half_gradient[half] : p.gradient->gradient;
+        p.input[half] = p.halves == 2 ? form->half_input[half] : form->input;
+        p.tile_gradient[half] = p.halves == 2 ? form->half_gradient[half] : form->gradient;
     }
     if (p.slices >= 2) {
         p.block = BLOCK_TILES;
@@ -193,9 +192,9 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
     return p;
 }
 
-static int run(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias, ptrdiff_t m) {
+static int run(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias, const fl_winograd_form *form) {
     if (c->batch == 0) return FL(direct_backward_weight)(c, x, dy, dkernel, dbias);
-    plan p = make_plan(c, x, dy, dkernel, m);
+    plan p = make_plan(c, x, dy, dkernel, form);
     const int by_slices = p.slices > 1;
     const double work = 2.0 * (double)p.xis * (double)p.tiles * (double)c->channels * (double)c->filters;
     const int team = fl_team(c->threads, by_slices ? p.slices : p.ranges * p.panels, work);
@@ -218,9 +217,10 @@ static int run(const fl_conv *c, const void *x, const void *dy, void *dkernel, v
     return dbias ? FL(sum_rows)(c->batch * c->window.oh * c->window.ow, c->filters, dy, dbias, c->isa, c->threads) : FL_OK;
 }
 
-int FL(winograd_f2_backward_weight)(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias) {
-    return run(c, x, dy, dkernel, dbias, 2);
-}
-int FL(winograd_f4_backward_weight)(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias) {
-    return run(c, x, dy, dkernel, dbias, 4);
-}
+#define PASS(form)                                                                                                           \
+    int FL(winograd_##form##_backward_weight)(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias) { \
+        return run(c, x, dy, dkernel, dbias, &winograd_ukernels[c->isa]->form);                                              \
+    }
+PASS(f2)
+PASS(f4)
+PASS(f2_5x5)
