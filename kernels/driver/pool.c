@@ -6,6 +6,8 @@
 
 enum {
     MIN_IMAGES = 4,
+    STREAM_WINDOW = 36,      /* pixels of a window that is worth a stream of its own */
+    CACHED_BYTES = 16 << 20, /* of images that are taken to be in L3 */
     MAX_FEW = 28 / sizeof(fl_real), /* channels; with more, a vector per pixel is full enough */
 };
 
@@ -82,9 +84,17 @@ static int max_backward(const fl_pool *pool, const void *dy, const void *argmax,
 
 static enum fl_pool_divisor counted(int count_include_pad) { return count_include_pad ? FL_COUNT_PADDING : FL_COUNT_INSIDE; }
 
+/* Whether to read large windows from end to end: their images are in memory, and prefetchers in hardware follow. */
+static int is_stream(const fl_pool *pool) {
+    const fl_window *w = &pool->window;
+    const double bytes = (double)pool->batch * (double)(w->h * w->w) * (double)pool->channels * sizeof(fl_real);
+    return w->kh * w->kw >= STREAM_WINDOW && bytes > CACHED_BYTES;
+}
+
 static int average(const fl_pool *pool, const void *x, void *y, int count_include_pad) {
     if (is_run(pool)) return FL(pool_global_average)(pool, x, y), FL_OK;
-    fl_pool_gathering g = {.source = x, .result = y, .gather = ukernels[pool->isa]->average};
+    const fl_pool_ukernels *uk = ukernels[pool->isa];
+    fl_pool_gathering g = {.source = x, .result = y, .gather = is_stream(pool) ? uk->average_stream : uk->average};
     return run(&g, pool, 0, counted(count_include_pad));
 }
 

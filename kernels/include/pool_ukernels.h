@@ -32,6 +32,7 @@ typedef struct {
     fl_pool_ukernel *max[FL_ARGMAX_WIDTHS];          /* result = first maximum of the sources; argmax = its tap */
     fl_pool_ukernel *max_backward[FL_ARGMAX_WIDTHS]; /* result = sum of the sources whose argmax is their tap here */
     fl_pool_ukernel *average;                        /* result = (sum of the sources) / divisor */
+    fl_pool_ukernel *average_stream;                 /* the same for large windows that are read from memory */
     fl_pool_ukernel *average_uneven;                 /* result = sum of the sources / their own divisors */
     /* Backward of windows that do not overlap: one source, and a grid of results that have it to themselves.  row_stride,
      * col_stride, row_tap and col_tap lead from result to result. */

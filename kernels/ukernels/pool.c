@@ -2,7 +2,11 @@
 #include "pool_lanes.h"
 #include "pool_ukernels.h"
 
-enum { BLOCK = 4 }; /* vectors gathered side by side */
+enum {
+    BLOCK = 4,                  /* vectors gathered side by side */
+    WIDE = FL_VECTOR_BYTES / 4, /* the same in windows of LARGE pixels or more: half the registers */
+    LARGE = 36,
+};
 
 /* One pixel, `vectors` vectors of channels.  `bytes` is the size of an argmax. */
 typedef void gather_block(const fl_pool_run *run, const fl_real *source, char *argmax, fl_real *result, int bytes,
@@ -55,9 +59,9 @@ FL_INLINE void max_backward_block(const fl_pool_run *run, const fl_real *dy, cha
 FL_INLINE void average_block(const fl_pool_run *run, const fl_real *x, char *argmax, fl_real *y, int bytes, int vectors,
                              ptrdiff_t lanes) {
     (void)argmax, (void)bytes;
-    vreal sum[BLOCK] = {0};
+    vreal sum[WIDE] = {0};
     for (ptrdiff_t i = 0; i < run->rows; i++, x += run->row_stride) {
-        vreal row[BLOCK];
+        vreal row[WIDE];
         for (int v = 0; v < vectors; v++) row[v] = load_lanes(x + v * VL, lanes);
         for (ptrdiff_t j = 1; j < run->cols; j++)
             for (int v = 0; v < vectors; v++) row[v] += load_lanes(x + j * run->col_stride + v * VL, lanes);
@@ -66,48 +70,24 @@ FL_INLINE void average_block(const fl_pool_run *run, const fl_real *x, char *arg
     for (int v = 0; v < vectors; v++) store_lanes(y + v * VL, sum[v] / run->divisor, lanes);
 }
 
-/* Windows of LARGE pixels or more: STRETCH vectors of channels, PIXELS at a time, those AHEAD fetched meanwhile. */
-enum { STRETCH = 64, PIXELS = 2, AHEAD = 4, LARGE = 36 };
+enum { STRETCH = 128 }; /* vectors of sums that L1 holds twice */
 
-/* sums[v] += the vectors v of `pixels` pixels a step apart; the last vector begins at `last`. */
-FL_INLINE void add_pixels(const fl_real *x, ptrdiff_t step, const int pixels, ptrdiff_t vectors, ptrdiff_t last, ptrdiff_t lanes,
-                          vreal *sums) {
-    for (ptrdiff_t v = 0; v < vectors; v++) {
-        const fl_real *p = x + FL_MIN(v * VL, last);
-        for (int i = 0; i < pixels; i++) __builtin_prefetch(p + (AHEAD * pixels + i) * step, 0, 2);
-        vreal sum = load_lanes(p, lanes);
-        for (int i = 1; i < pixels; i++) sum += load_lanes(p + i * step, lanes);
-        sums[v] += sum;
-    }
+FL_INLINE void add_pixel(const fl_real *x, ptrdiff_t vectors, ptrdiff_t last, ptrdiff_t lanes, vreal *sums) {
+    for (ptrdiff_t v = 0; v < vectors - 1; v++) sums[v] += vload(x + v * VL);
+    sums[vectors - 1] += load_lanes(x + last, lanes);
 }
 
-/* The average over large windows: pixel by pixel as they lie in memory, as many channels as leave their sums in L1. */
-FL_INLINE void average_stretch(const fl_pool_run *run, const fl_real *x, fl_real *y, ptrdiff_t channels,
-                               ptrdiff_t lanes) {
-    const ptrdiff_t vectors = FL_MAX(1, fl_ceil_div(channels, VL)), last = channels - lanes, step = run->col_stride;
+/* The same with the sums in memory, for which pixels are read from end to end. */
+FL_INLINE void average_stretch(const fl_pool_run *run, const fl_real *x, fl_real *y, ptrdiff_t channels, ptrdiff_t lanes) {
+    const ptrdiff_t vectors = fl_ceil_div(channels, VL), last = channels - lanes;
     vreal row[STRETCH], sum[STRETCH];
-    for (ptrdiff_t v = 0; v < vectors; v++) row[v] = sum[v] = vsplat(0);
+    for (ptrdiff_t v = 0; v < vectors; v++) sum[v] = vsplat(0);
     for (ptrdiff_t i = 0; i < run->rows; i++, x += run->row_stride) {
-        ptrdiff_t j = 0;
-        for (; j + PIXELS <= run->cols; j += PIXELS) add_pixels(x + j * step, step, PIXELS, vectors, last, lanes, row);
-        for (; j < run->cols; j++) add_pixels(x + j * step, step, 1, vectors, last, lanes, row);
-        for (ptrdiff_t v = 0; v < vectors; v++) {
-            sum[v] += row[v];
-            row[v] = vsplat(0);
-        }
+        for (ptrdiff_t v = 0; v < vectors; v++) row[v] = vsplat(0);
+        for (ptrdiff_t j = 0; j < run->cols; j++) add_pixel(x + j * run->col_stride, vectors, last, lanes, row);
+        for (ptrdiff_t v = 0; v < vectors; v++) sum[v] += row[v];
     }
     for (ptrdiff_t v = 0; v < vectors; v++) store_lanes(y + FL_MIN(v * VL, last), sum[v] / run->divisor, lanes);
-}
-
-static void average_large(const fl_pool_run *run, const fl_real *x, fl_real *y) {
-    for (ptrdiff_t pixel = 0; pixel < run->pixels; pixel++)
-        for (ptrdiff_t c = 0; c < run->channels; c += STRETCH * VL) {
-            const ptrdiff_t from = FL_MIN(c, FL_MAX(0, run->channels - STRETCH * VL));
-            const fl_real *source = x + pixel * run->source_step + from;
-            fl_real *result = y + pixel * run->result_step + from;
-            if (run->channels < VL) average_stretch(run, source, result, run->channels, run->channels);
-            else average_stretch(run, source, result, FL_MIN(STRETCH * VL, run->channels), VL);
-        }
 }
 
 FL_INLINE void average_uneven_block(const fl_pool_run *run, const fl_real *dy, char *argmax, fl_real *dx, int bytes,
@@ -159,16 +139,23 @@ FL_INLINE void fetch(const fl_pool_run *run, const fl_real *source, const fl_rea
 
 enum side { SOURCE, RESULT }; /* where argmax stands */
 
+/* One pixel's channels from c on, `vectors` vectors at a time; returns where they end. */
+FL_INLINE ptrdiff_t walk_blocks(gather_block *block, const fl_pool_run *run, const fl_real *source, char *argmax, fl_real *result,
+                                int bytes, int vectors, ptrdiff_t c) {
+    for (; c + vectors * VL <= run->channels; c += vectors * VL) {
+        fetch(run, source + c, result + c, vectors);
+        block(run, source + c, argmax + c * bytes, result + c, bytes, vectors, VL);
+    }
+    return c;
+}
+
 /* All pixels and channels of a run.  The last vector of a pixel ends with its last channel, overlapping the one before. */
 FL_INLINE void walk(gather_block *block, fl_pool_run run, const fl_real *source, char *argmax, fl_real *result, int bytes,
-                    enum side side) {
+                    enum side side, int widest) {
     const ptrdiff_t channels = run.channels, argmax_step = bytes * (side == SOURCE ? run.source_step : run.result_step);
     for (ptrdiff_t pixel = 0; pixel < run.pixels; pixel++) {
-        ptrdiff_t c = 0;
-        for (; c + BLOCK * VL <= channels; c += BLOCK * VL) {
-            fetch(&run, source + c, result + c, BLOCK);
-            block(&run, source + c, argmax + c * bytes, result + c, bytes, BLOCK, VL);
-        }
+        ptrdiff_t c = widest > BLOCK ? walk_blocks(block, &run, source, argmax, result, bytes, widest, 0) : 0;
+        c = walk_blocks(block, &run, source, argmax, result, bytes, BLOCK, c);
         for (; c < channels; c += VL) {
             const ptrdiff_t at = FL_MIN(c, channels - VL);
             fetch(&run, source + at, result + at, 1);
@@ -195,18 +182,18 @@ FL_INLINE void walk_narrow(gather_block *block, fl_pool_run run, const fl_real *
 }
 
 FL_INLINE void any_grid(gather_block *block, const fl_pool_run *run, const fl_real *source, void *argmax, fl_real *result,
-                        int bytes, enum side side) {
+                        int bytes, enum side side, int widest) {
     if (run->channels < VL)
         walk_narrow(block, *run, source, argmax, result, bytes, side);
     else
-        walk(block, *run, source, argmax, result, bytes, side);
+        walk(block, *run, source, argmax, result, bytes, side, widest);
 }
 
 FL_INLINE void fixed_grid(gather_block *block, fl_pool_run run, ptrdiff_t rows, ptrdiff_t cols, const fl_real *source,
                           void *argmax, fl_real *result, int bytes, enum side side) {
     run.rows = rows;
     run.cols = cols;
-    walk(block, run, source, argmax, result, bytes, side);
+    walk(block, run, source, argmax, result, bytes, side, BLOCK);
 }
 
 /* The grids that nearly all pooling layers have are compiled with their sizes as constants. */
@@ -217,7 +204,7 @@ FL_INLINE void common_grids(gather_block *block, const fl_pool_run *run, const f
     else if (run->channels >= VL && run->rows == 2 && run->cols == 2)
         fixed_grid(block, *run, 2, 2, source, argmax, result, bytes, side);
     else
-        any_grid(block, run, source, argmax, result, bytes, side);
+        any_grid(block, run, source, argmax, result, bytes, side, BLOCK);
 }
 
 /* Backward of 3 x 3 windows with strides of 2 has four grids, by odd and even rows and columns. */
@@ -240,22 +227,36 @@ static void max_u8(const fl_pool_run *run, const fl_real *x, void *argmax, fl_re
     common_grids(max_block, run, x, argmax, y, 1, RESULT);
 }
 static void max_i32(const fl_pool_run *run, const fl_real *x, void *argmax, fl_real *y) {
-    any_grid(max_block, run, x, argmax, y, 4, RESULT);
+    any_grid(max_block, run, x, argmax, y, 4, RESULT, BLOCK);
 }
 static void max_backward_u8(const fl_pool_run *run, const fl_real *dy, void *argmax, fl_real *dx) {
     backward_grids(max_backward_block, run, dy, argmax, dx, 1, SOURCE);
 }
 static void max_backward_i32(const fl_pool_run *run, const fl_real *dy, void *argmax, fl_real *dx) {
-    any_grid(max_backward_block, run, dy, argmax, dx, 4, SOURCE);
+    any_grid(max_backward_block, run, dy, argmax, dx, 4, SOURCE, BLOCK);
 }
 static void average(const fl_pool_run *run, const fl_real *source, void *argmax, fl_real *result) {
-    if (run->rows * run->cols >= LARGE)
-        average_large(run, source, result);
-    else
+    if (run->rows * run->cols < LARGE) {
         backward_grids(average_block, run, source, argmax, result, 0, RESULT);
+        return;
+    }
+    fl_pool_run large = *run;
+    large.ahead_rows = 0; /* there is time enough within the window */
+    any_grid(average_block, &large, source, argmax, result, 0, RESULT, WIDE);
+}
+static void average_stream(const fl_pool_run *run, const fl_real *x, void *argmax, fl_real *y) {
+    if (run->channels == WIDE * VL) { /* from end to end as it is */
+        average(run, x, argmax, y);
+        return;
+    }
+    for (ptrdiff_t pixel = 0; pixel < run->pixels; pixel++, x += run->source_step, y += run->result_step)
+        for (ptrdiff_t c = 0, channels; c < run->channels; c += channels) {
+            channels = FL_MIN(STRETCH * VL, run->channels - c);
+            average_stretch(run, x + c, y + c, channels, FL_MIN(VL, channels));
+        }
 }
 static void average_uneven(const fl_pool_run *run, const fl_real *dy, void *argmax, fl_real *dx) {
-    any_grid(average_uneven_block, run, dy, argmax, dx, 0, SOURCE);
+    any_grid(average_uneven_block, run, dy, argmax, dx, 0, SOURCE, BLOCK);
 }
 static void max_spread(const fl_pool_run *run, const fl_real *dy, void *argmax, fl_real *dx) {
     common_grids(max_spread_block, run, dy, argmax, dx, 1, SOURCE);
@@ -268,6 +269,7 @@ const fl_pool_ukernels FL_UK(pool) = {
     .max = {max_value, max_u8, max_i32},
     .max_backward = {NULL, max_backward_u8, max_backward_i32},
     .average = average,
+    .average_stream = average_stream,
     .average_uneven = average_uneven,
     .max_spread = max_spread,
     .average_spread = average_spread,
