@@ -6,7 +6,7 @@
  * chunks into a number of slices that depends on the problem alone; each slice is summed by one thread into a gradient
  * of its own, and the slices are added in order.
  *
- *     loop 4   tasks = column split x slice, shared out over the team
+ *     loop 4   tasks = part of the columns x part of the channels x slice, shared out over the team
  *     loop 3   chunks of the slice: x with its padding is copied for one chunk at a time, and dy unless it is narrow
  *     loop 2   blocks of channels, of one group or of several
  *     loop 1   groups of mr rows (tap, c) or fewer, then column panels: the register tile, its depth the chunk's pixels
@@ -24,8 +24,10 @@
 #include "weight_chunks.h"
 
 enum {
-    MIN_TASKS = 8,       /* where the slices alone are fewer, the columns are split */
+    MIN_TASKS = 8,       /* enough for any team to share */
+    PART_ROWS = 512,     /* rows (tap, c) of a part of the channels: they pay for packing dy once more */
     REDUCE_BLOCK = 8192, /* elements added by one task at the end */
+    PACKED_PIXELS = 16,  /* of dy, packed for all panels before the next */
     FEW_TILES = 16,      /* that read a panel of dy in turn: packing it would not pay */
 };
 
@@ -39,18 +41,19 @@ typedef struct {
     const fl_real *dy;
     fl_real *dkernel, *dbias;
     ptrdiff_t k, n;          /* channels and filters of a group */
-    ptrdiff_t slices, splits, panels_per_group, panels;
-    ptrdiff_t channel_block; /* channels packed at once */
+    ptrdiff_t panels_per_group, panels;
+    ptrdiff_t slices, column_parts, channel_parts, part_channels; /* of each group */
+    ptrdiff_t channel_block, groups_together; /* channels of a group packed at once, and groups */
     fl_real *partial;        /* [slice][dkernel, then dbias] */
     ptrdiff_t partial_size, dkernel_size;
     char *scratch;
     ptrdiff_t scratch_bytes;
 } plan;
 
-/* What a task works on: a chunk, the panels of its columns, and its scratch memory. */
+/* What a task works on: a chunk, the panels of its columns, its channels of each group, and its scratch memory. */
 typedef struct {
     fl_weight_chunk chunk;
-    ptrdiff_t first_panel, last_panel;
+    ptrdiff_t first_panel, last_panel, first_channel, last_channel;
     const fl_real **lists; /* [list][mr]: where the tile reads x */
     fl_real *dy;           /* [panel][pixel][width], nr places reserved for each pixel */
     fl_real *x;            /* see weight_chunks.h */
@@ -65,6 +68,9 @@ typedef struct {
 static ptrdiff_t lists_bytes(const plan *p) {
     return fl_ceil_div(p->chunks.images * p->chunks.rows * p->uk->mr * (ptrdiff_t)sizeof(void *), FL_LINE) * FL_LINE;
 }
+
+/* Elements from one packed panel of dy to the next: a line more than they need, so as not to lie a power of two apart. */
+static ptrdiff_t dy_panel_size(const plan *p) { return FL_CHUNK_PIXELS * p->uk->nr + FL_LINE / (ptrdiff_t)sizeof(fl_real); }
 
 static ptrdiff_t panel_columns(const plan *p, ptrdiff_t panel) {
     return FL_MIN(p->uk->nr, p->n - panel % p->panels_per_group * p->uk->nr);
@@ -87,57 +93,64 @@ static dy_panel panel_of_dy(const plan *p, const task *t, ptrdiff_t panel) {
     dy_panel d = {.first = p->dy + t->chunk.first * filters + panel_first(p, panel), .step = filters, .columns = columns,
                   .width = width};
     if (in_place(p, &t->chunk, panel, width)) return d;
-    d.first = t->dy + (panel - t->first_panel) * FL_CHUNK_PIXELS * p->uk->nr;
+    d.first = t->dy + (panel - t->first_panel) * dy_panel_size(p);
     d.step = width;
     return d;
 }
 
-/* Pack what can't be read in place, and add it all to dbias unless that is NULL. */
+/* Pack what can't be read in place, a few pixels at a time, nearly as dy lies in memory. */
+static void pack_dy(const plan *p, const task *t) {
+    const ptrdiff_t filters = p->c->filters;
+    for (ptrdiff_t pixel = 0; pixel < t->chunk.pixels; pixel += PACKED_PIXELS)
+        for (ptrdiff_t panel = t->first_panel; panel < t->last_panel; panel++) {
+            const ptrdiff_t columns = panel_columns(p, panel), width = fl_panel_width(p->uk, columns);
+            if (in_place(p, &t->chunk, panel, width)) continue;
+            FL(pack_panel)(FL_MIN(PACKED_PIXELS, t->chunk.pixels - pixel), columns,
+                           p->dy + (t->chunk.first + pixel) * filters + panel_first(p, panel), filters, 1,
+                           t->dy + (panel - t->first_panel) * dy_panel_size(p) + pixel * width, width, p->c->isa);
+        }
+}
+
+/* Pack dy where needed, and add it to dbias unless that is NULL. */
 static void prepare_dy(const plan *p, const task *t, fl_real *dbias) {
-    const ptrdiff_t filters = p->c->filters, pixels = t->chunk.pixels;
-    for (ptrdiff_t panel = t->first_panel; panel < t->last_panel; panel++) {
+    pack_dy(p, t);
+    for (ptrdiff_t panel = t->first_panel; dbias && panel < t->last_panel; panel++) {
         const dy_panel d = panel_of_dy(p, t, panel);
-        const fl_real *from = p->dy + t->chunk.first * filters + panel_first(p, panel);
-        if (d.first != from)
-            FL(pack_panel)(pixels, d.columns, from, filters, 1, t->dy + (panel - t->first_panel) * FL_CHUNK_PIXELS * p->uk->nr,
-                           d.width, p->c->isa);
-        if (dbias) sums[p->c->isa]->add(pixels, d.columns, d.first, d.step, dbias + panel_first(p, panel));
+        sums[p->c->isa]->add(t->chunk.pixels, d.columns, d.first, d.step, dbias + panel_first(p, panel));
     }
 }
 
-/* Pointers to where row (tap, c) begins, c of the packed channels: one where all runs of the chunk lie a fixed step apart,
- * otherwise one for each of its `lists` runs. */
-static void list_row(const plan *p, const task *t, ptrdiff_t tap, ptrdiff_t c, ptrdiff_t lists, const fl_real **to) {
+/* Pointers to the runs of a row of the chunk that begins at x: one where they lie a fixed step apart, otherwise `lists`. */
+static void list_runs(const plan *p, const task *t, const fl_real *x, ptrdiff_t lists, const fl_real **to) {
     const fl_weight_chunks *s = &p->chunks;
-    const fl_window *w = &p->c->window;
-    const ptrdiff_t y = tap / w->kw * w->dh, x = tap % w->kw * w->dw, runs = lists / t->chunk.images;
-    const fl_real *image = t->x + c / s->lane * fl_lane_size(s) + (y * s->x_cols + x) * s->lane + c % s->lane;
     if (lists == 1) {
-        *to = image;
+        *to = x;
         return;
     }
-    for (ptrdiff_t number = 0; number < t->chunk.images; number++, image += s->x_rows * s->x_cols * s->lane)
-        for (ptrdiff_t r = 0; r < runs; r++, to += p->uk->mr) *to = image + r * s->step_y * s->x_cols * s->lane;
+    for (ptrdiff_t number = 0; number < t->chunk.images; number++, x += s->x_rows * s->x_cols * s->lane)
+        for (ptrdiff_t r = 0; r < lists / t->chunk.images; r++, to += p->uk->mr) *to = x + r * s->step_y * s->x_cols * s->lane;
 }
 
-/* Loop 1: rows (tap, c) for channels [first, first + count) of one group, which begin with packed channel `at`, times the
- * panels of that group. */
-static void run_tiles(const plan *p, const task *t, ptrdiff_t first, ptrdiff_t count, ptrdiff_t at, ptrdiff_t first_panel,
-                      ptrdiff_t last_panel, fl_real *dkernel, int accumulate) {
-    const fl_window *w = &p->c->window;
+/* Loop 1: rows (tap, c) for channels [first, first + count) of a group, packed from x on, times the task's panels of it. */
+static void run_tiles(const plan *p, const task *t, ptrdiff_t group, ptrdiff_t first, ptrdiff_t count, const fl_real *x,
+                      fl_real *dkernel, int accumulate) {
+    const fl_weight_chunks *s = &p->chunks;
     const fl_weight_chunk *k = &t->chunk;
-    const ptrdiff_t mr = p->uk->mr, rows = w->kh * w->kw * count, pixel = p->chunks.step_x * p->chunks.lane;
+    const ptrdiff_t mr = p->uk->mr, rows = p->c->window.kh * p->c->window.kw * count;
+    const ptrdiff_t first_panel = FL_MAX(t->first_panel, group * p->panels_per_group);
+    const ptrdiff_t last_panel = FL_MIN(t->last_panel, (group + 1) * p->panels_per_group);
     fl_real nowhere[FL_MAX_NR], *rows_of_c[FL_MAX_MR], *out[FL_MAX_MR];
-    const int one_run = p->chunks.step_y == 1 && k->cols * p->chunks.step_x == p->chunks.x_cols; /* rows of pixels follow each other in packed x */
+    const int one_run = s->step_y == 1 && k->cols * s->step_x == s->x_cols; /* rows of pixels follow each other in packed x */
     const ptrdiff_t runs = one_run ? k->images : k->images * k->rows, run = k->pixels / runs, lists = k->images == 1 ? 1 : runs;
-    fl_tile tile = {.taps = runs, .k = run, .a = t->lists, .a_next = lists == 1 ? 0 : mr, .a_k = pixel, .c = out,
-                    .a_step = lists == 1 ? p->chunks.step_y * p->chunks.x_cols * p->chunks.lane : 0, .accumulate = accumulate};
+    fl_tile tile = {.taps = runs, .k = run, .a = t->lists, .a_next = lists == 1 ? 0 : mr, .a_k = s->step_x * s->lane, .c = out,
+                    .a_step = lists == 1 ? s->step_y * s->x_cols * s->lane : 0, .accumulate = accumulate};
+    fl_weight_row at = {0};
     for (ptrdiff_t row = 0, height; row < rows; row += height) {
         height = fl_tile_rows(p->uk, rows - row);
         for (ptrdiff_t i = 0; i < height; i++) {
-            const ptrdiff_t number = FL_MIN(row + i, rows - 1), tap = number / count, c = number % count; /* past the end: the last */
-            list_row(p, t, tap, at + c, lists, t->lists + i);
-            rows_of_c[i] = dkernel + (tap * p->k + first % p->k + c) * p->c->filters;
+            list_runs(p, t, x + at.pixel + at.lane + at.in_lane, lists, t->lists + i);
+            rows_of_c[i] = dkernel + (at.tap * p->k + first + at.c) * p->c->filters;
+            if (row + i + 1 < rows) fl_next_weight_row(s, count, &at); /* past the end: the last row again */
         }
         for (ptrdiff_t panel = first_panel; panel < last_panel; panel++) {
             const dy_panel d = panel_of_dy(p, t, panel);
@@ -151,17 +164,17 @@ static void run_tiles(const plan *p, const task *t, ptrdiff_t first, ptrdiff_t c
     }
 }
 
-/* One chunk's share of the task's panels, block of channels by block of channels. */
+/* One chunk's share of the task, block of channels by block of channels. */
 static void run_chunk(const plan *p, const task *t, fl_real *dkernel, int accumulate) {
-    const ptrdiff_t ppg = p->panels_per_group, end = fl_ceil_div(t->last_panel, ppg) * p->k;
-    const int several = p->k % p->chunks.lane == 0 && p->channel_block % p->k == 0;
-    for (ptrdiff_t first = t->first_panel / ppg * p->k, count; first < end; first += count) {
-        count = FL_MIN(p->channel_block, several ? end - first : p->k - first % p->k);
-        FL(pack_weight_chunk)(&p->chunks, &t->chunk, first, count, t->x);
-        for (ptrdiff_t at = 0; at < count; at += p->k) {
-            const ptrdiff_t group = (first + at) / p->k;
-            run_tiles(p, t, first + at, FL_MIN(count, p->k), at, FL_MAX(t->first_panel, group * ppg),
-                      FL_MIN(t->last_panel, (group + 1) * ppg), dkernel, accumulate);
+    const ptrdiff_t last = fl_ceil_div(t->last_panel, p->panels_per_group);
+    for (ptrdiff_t group = t->first_panel / p->panels_per_group, groups; group < last; group += groups) {
+        groups = FL_MIN(p->groups_together, last - group);
+        for (ptrdiff_t c = t->first_channel, count; c < t->last_channel; c += count) {
+            count = FL_MIN(p->channel_block, t->last_channel - c);
+            FL(pack_weight_chunk)(&p->chunks, &t->chunk, group * p->k + c, (groups - 1) * p->k + count, t->x);
+            for (ptrdiff_t i = 0; i < groups; i++)
+                run_tiles(p, t, group + i, c, count, t->x + i * p->k / p->chunks.lane * fl_lane_size(&p->chunks), dkernel,
+                          accumulate);
         }
     }
 }
@@ -169,13 +182,18 @@ static void run_chunk(const plan *p, const task *t, fl_real *dkernel, int accumu
 static void run_tasks(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const plan *p = job;
     for (ptrdiff_t number = begin; number < end; number++) {
-        const ptrdiff_t slice = number % p->slices, split = number / p->slices, chunks = p->chunks.count;
-        task t = {.first_panel = p->panels * split / p->splits, .last_panel = p->panels * (split + 1) / p->splits,
+        const ptrdiff_t slice = number % p->slices, chunks = p->chunks.count;
+        const ptrdiff_t channels = number / p->slices % p->channel_parts, columns = number / p->slices / p->channel_parts;
+        task t = {.first_panel = p->panels * columns / p->column_parts,
+                  .last_panel = p->panels * (columns + 1) / p->column_parts,
+                  .first_channel = channels * p->part_channels,
+                  .last_channel = FL_MIN(p->k, (channels + 1) * p->part_channels),
                   .lists = (const fl_real **)(p->scratch + thread * p->scratch_bytes)};
         t.dy = (fl_real *)((char *)t.lists + lists_bytes(p));
-        t.x = t.dy + fl_ceil_div(p->panels, p->splits) * FL_CHUNK_PIXELS * p->uk->nr;
+        t.x = t.dy + fl_ceil_div(p->panels, p->column_parts) * dy_panel_size(p);
         fl_real *dkernel = p->partial ? p->partial + slice * p->partial_size : p->dkernel;
         fl_real *dbias = p->dbias && p->partial ? dkernel + p->dkernel_size : p->dbias;
+        if (channels > 0) dbias = NULL; /* the first part's */
         if (dbias)
             for (ptrdiff_t panel = t.first_panel; panel < t.last_panel; panel++)
                 memset(dbias + panel_first(p, panel), 0, (size_t)panel_columns(p, panel) * sizeof *dbias);
@@ -201,11 +219,28 @@ static void reduce(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     }
 }
 
+/* Tasks enough for any team.  Parts of the channels come first: each packs dy anew, which many rows (tap, c) pay for, but they
+ * need no sum at the end, and their part of dkernel stays in L2.  Then slices of the pixels, as far as memory allows. */
+static void share_out(plan *p) {
+    const fl_conv *c = p->c;
+    const ptrdiff_t lanes = fl_ceil_div(p->k, p->chunks.lane), taps = c->window.kh * c->window.kw;
+    const ptrdiff_t affordable = FL_SLICES_BYTES / FL_MAX(1, p->partial_size * (ptrdiff_t)sizeof(fl_real));
+    const ptrdiff_t most = FL_MAX(1, FL_MIN(FL_MIN(FL_SLICES, affordable), p->chunks.count));
+    const ptrdiff_t of_groups = FL_MIN(c->groups, fl_ceil_div(MIN_TASKS, most));
+    p->column_parts = FL_MIN(p->panels, FL_MAX(of_groups, fl_ceil_div(c->filters, FL_MAX_COLUMNS)));
+    ptrdiff_t parts = FL_MAX(fl_ceil_div(MIN_TASKS, most * p->column_parts), FL_MIN(MIN_TASKS, taps * p->k / PART_ROWS));
+    parts = FL_MAX(1, FL_MIN(lanes, parts));
+    p->part_channels = fl_ceil_div(lanes, parts) * p->chunks.lane;
+    p->channel_parts = fl_ceil_div(p->k, p->part_channels);
+    p->slices = FL_MIN(most, fl_ceil_div(MIN_TASKS, p->column_parts * p->channel_parts));
+}
+
 /* Channels packed at once: of several groups where each begins with a lane of its own, otherwise of one at most. */
-static ptrdiff_t channel_block(const plan *p) {
-    const ptrdiff_t lane = p->chunks.lane, affordable = FL_X_BYTES / (ptrdiff_t)sizeof(fl_real) / fl_lane_size(&p->chunks) * lane;
-    if (p->k % lane == 0 && affordable >= p->k) return affordable / p->k * p->k;
-    return FL_MIN(fl_ceil_div(p->k, lane) * lane, FL_MAX(lane, affordable));
+static void block_channels(plan *p) {
+    const ptrdiff_t lane = p->chunks.lane;
+    const ptrdiff_t affordable = FL_MAX(1, FL_X_BYTES / (ptrdiff_t)sizeof(fl_real) / fl_lane_size(&p->chunks)) * lane;
+    p->channel_block = FL_MIN(p->part_channels, affordable);
+    p->groups_together = p->channel_block == p->k && p->k % lane == 0 ? FL_MIN(p->c->groups, affordable / p->k) : 1;
 }
 
 static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias) {
@@ -215,12 +250,10 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
     p.panels = c->groups * p.panels_per_group;
     p.dkernel_size = c->window.kh * c->window.kw * p.k * c->filters;
     p.partial_size = p.dkernel_size + (dbias ? c->filters : 0);
-    ptrdiff_t affordable = FL_SLICES_BYTES / FL_MAX(1, p.partial_size * (ptrdiff_t)sizeof(fl_real));
-    p.slices = FL_MAX(1, FL_MIN(FL_MIN(FL_SLICES, affordable), p.chunks.count));
-    p.splits = FL_MIN(p.panels, FL_MAX(fl_ceil_div(MIN_TASKS, p.slices), fl_ceil_div(c->filters, FL_MAX_COLUMNS)));
-    p.channel_block = FL_MIN(channel_block(&p), fl_ceil_div(c->channels, p.chunks.lane) * p.chunks.lane);
-    const ptrdiff_t x_size = p.channel_block / p.chunks.lane * fl_lane_size(&p.chunks);
-    const ptrdiff_t dy_size = fl_ceil_div(p.panels, p.splits) * FL_CHUNK_PIXELS * p.uk->nr;
+    share_out(&p);
+    block_channels(&p);
+    const ptrdiff_t x_size = fl_ceil_div(p.channel_block * p.groups_together, p.chunks.lane) * fl_lane_size(&p.chunks);
+    const ptrdiff_t dy_size = fl_ceil_div(p.panels, p.column_parts) * dy_panel_size(&p);
     p.scratch_bytes = (lists_bytes(&p) + (x_size + dy_size) * (ptrdiff_t)sizeof(fl_real) + 127) / 64 * 64;
     return p;
 }
@@ -234,13 +267,14 @@ int FL(direct_backward_weight)(const fl_conv *c, const void *x, const void *dy, 
     }
     plan p = make_plan(c, x, dy, dkernel, dbias);
     double work = 2.0 * (double)p.dkernel_size * (double)(c->batch * w->oh * w->ow);
-    int team = fl_team(c->threads, p.slices * p.splits, work);
+    const ptrdiff_t tasks = p.slices * p.channel_parts * p.column_parts;
+    int team = fl_team(c->threads, tasks, work);
     const size_t scratch = (size_t)(team * p.scratch_bytes);
     const size_t bytes = scratch + (p.slices > 1 ? (size_t)(p.slices * p.partial_size) * sizeof(fl_real) : 0);
     p.scratch = fl_buffer_get(bytes);
     if (!p.scratch) return FL_ENOMEM;
     if (p.slices > 1) p.partial = (fl_real *)(p.scratch + scratch);
-    fl_parallel(team, p.slices * p.splits, run_tasks, &p);
+    fl_parallel(team, tasks, run_tasks, &p);
     if (p.slices > 1) {
         ptrdiff_t blocks = fl_ceil_div(p.partial_size, REDUCE_BLOCK);
         fl_parallel(FL_MIN(team, blocks), blocks, reduce, &p);

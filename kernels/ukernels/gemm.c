@@ -52,6 +52,9 @@ static inline __attribute__((always_inline)) void store_row(const fl_tile *t, fl
 static inline __attribute__((always_inline)) void run_tile(const fl_tile *t, const int rows, const int vectors) {
     vreal sums[MR][2] = {{{0}}};
     const ptrdiff_t a_k = t->a_k, b_k = t->b_k;
+    if (t->accumulate)
+        UNROLL_ROWS for (int i = 0; i < rows; i++)
+            for (int v = 0; v < vectors; v++) __builtin_prefetch(t->c[i] + t->c_offset + v * VL, 1, 3);
     for (ptrdiff_t tap = 0; tap < t->taps; tap++) {
         const fl_real *row[MR], *b = t->b + (t->order ? t->order[tap] : tap) * t->b_next;
         const ptrdiff_t offset = t->a_offset + tap * t->a_step;
