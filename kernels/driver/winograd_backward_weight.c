@@ -8,6 +8,8 @@
  *               that would stay in cache, half of the xi are done at a time.
  *     ranges    where S is large: V and Z of many tiles first, then ranges of channels, each with a small part of S; nothing is
  *               split, so nothing is added, but for one batch of tiles after the other.
+ *
+ * The bias gradient is the sum of dy, which the transform of a tile leaves as a row of its own behind Z.
  */
 #include <string.h>
 
@@ -16,7 +18,7 @@
 #include "conv_algorithms.h"
 #include "gemm_ukernels.h"
 #include "parallel.h"
-#include "sum_rows.h"
+#include "sum_rows_ukernels.h"
 #include "winograd_tiles.h"
 #include "winograd_ukernels.h"
 
@@ -32,6 +34,7 @@ enum {
 
 static const fl_gemm_ukernels *const gemm_ukernels[] = {FL_ISA_ROWS(gemm)};
 static const fl_winograd_ukernels *const winograd_ukernels[] = {FL_ISA_ROWS(winograd)};
+static const fl_sum_rows_ukernels *const sum_rows_ukernels[] = {FL_ISA_ROWS(sum_rows)};
 
 typedef struct {
     const fl_conv *c;
@@ -40,7 +43,7 @@ typedef struct {
     fl_winograd_tile *input[2], *tile_gradient[2]; /* of each half of the xi, or the first of all */
     ptrdiff_t xis, halves;        /* in how many passes the xi are done: 1 or 2 */
     const fl_real *x, *dy;
-    fl_real *dkernel;
+    fl_real *dkernel, *dbias; /* dbias or NULL */
     fl_tiling tiling;
     ptrdiff_t tiles, panels;
     ptrdiff_t v_width, z_width;   /* elements of a tile's row in V and in Z */
@@ -48,6 +51,7 @@ typedef struct {
     ptrdiff_t slices, s_xi, s_width; /* S: rows s_width apart */
     ptrdiff_t ranges, range_rows, first_tile; /* of the order "ranges" */
     fl_real *shared;              /* S of all slices, or V and Z of the batch */
+    fl_real *slice_bias;          /* [slice][filter] */
     char *scratch;
     ptrdiff_t scratch_bytes;
 } plan;
@@ -103,6 +107,14 @@ static void finish(const plan *p, ptrdiff_t channel, ptrdiff_t panel, const fl_r
     p->form->weights_gradient(columns, sums, p->s_xi, p->slices, p->xis * p->s_xi, dw, accumulate);
 }
 
+/* Add the sums of dy's tiles, which lie behind the matrices of Z, to the bias gradient of filters [first, first + count). */
+static void add_bias(const plan *p, ptrdiff_t tiles, const fl_real *z, ptrdiff_t first, ptrdiff_t count,
+                     fl_real *dbias, int accumulate) {
+    const fl_real *sums = z + p->xis / p->halves * z_xi(p);
+    if (!accumulate) memset(dbias + first, 0, (size_t)count * sizeof *dbias);
+    sum_rows_ukernels[p->c->isa]->add(tiles, count, sums + first, p->z_width, dbias + first);
+}
+
 /* ---- slices ---- */
 
 static void run_slices(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
@@ -118,6 +130,8 @@ static void run_slices(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
             ptrdiff_t count = FL_MIN(p->block, last - tile);
             for (ptrdiff_t i = 0; i < count; i++) transform_tile(p, half, tile + i, zeros, v, z, i);
             multiply(p, count, v, z, 0, p->c->channels, 0, p->panels, sums, tile > first);
+            if (p->dbias && half == 0)
+                add_bias(p, count, z, 0, p->c->filters, p->slice_bias + slice * p->c->filters, tile > first);
         }
     }
 }
@@ -128,6 +142,10 @@ static void finish_slices(void *job, ptrdiff_t begin, ptrdiff_t end, int thread)
     for (ptrdiff_t channel = begin; channel < end; channel++)
         for (ptrdiff_t panel = 0; panel < p->panels; panel++)
             finish(p, channel, panel, p->shared + channel * p->s_width + panel * p->gemm->nr, 0);
+    if (p->dbias && begin == 0) {
+        memset(p->dbias, 0, (size_t)p->c->filters * sizeof *p->dbias);
+        sum_rows_ukernels[p->c->isa]->add(p->slices, p->c->filters, p->slice_bias, p->c->filters, p->dbias);
+    }
 }
 
 /* ---- ranges ---- */
@@ -149,6 +167,10 @@ static void run_ranges(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
         multiply(p, tiles, p->shared, p->shared + p->xis * v_xi(p), c0, c1, panel, panel + 1, sums, 0);
         for (ptrdiff_t channel = c0; channel < c1; channel++)
             finish(p, channel, panel, sums + (channel - c0) * p->s_width, p->first_tile > 0);
+        if (p->dbias && c0 == 0) {
+            ptrdiff_t first = panel * p->gemm->nr, count = FL_MIN(p->gemm->nr, p->c->filters - first);
+            add_bias(p, tiles, p->shared + p->xis * v_xi(p), first, count, p->dbias, p->first_tile > 0);
+        }
     }
 }
 
@@ -157,9 +179,9 @@ static void run_ranges(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
 /* Long rows get a little more, so that they do not lie a power of two apart. */
 static ptrdiff_t padded(ptrdiff_t width) { return width + (width >= 48 ? 16 : 0); }
 
-static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dkernel, const fl_winograd_form *form) {
+static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias, const fl_winograd_form *form) {
     const fl_window *w = &c->window;
-    plan p = {.c = c, .gemm = gemm_ukernels[c->isa], .form = form, .x = x, .dy = dy, .dkernel = dkernel};
+    plan p = {.c = c, .gemm = gemm_ukernels[c->isa], .form = form, .x = x, .dy = dy, .dkernel = dkernel, .dbias = dbias};
     p.xis = form->points * form->points;
     const ptrdiff_t nr = p.gemm->nr, real = sizeof(fl_real);
     p.tiling = fl_tiling_of(w->oh, w->ow, form->tile, w->dh, w->dw);
@@ -171,7 +193,7 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
     p.s_xi = c->channels * p.s_width + PAD;
     ptrdiff_t affordable = FL_SLICES_BYTES / (p.xis * p.s_xi * real);
     p.slices = FL_MIN(FL_MIN(FL_SLICES, affordable), p.tiles / MIN_SLICE);
-    const ptrdiff_t tile_reals = p.xis * (p.v_width + p.z_width), zeros = FL_MAX(p.v_width, p.z_width);
+    const ptrdiff_t tile_reals = p.xis * (p.v_width + p.z_width) + p.z_width, zeros = FL_MAX(p.v_width, p.z_width);
     p.halves = p.slices >= 2 && p.xis * p.s_xi * real > LARGE_S ? 2 : 1;
     for (int half = 0; half < 2; half++) {
         p.input[half] = p.halves == 2 ? form->half_input[half] : form->input;
@@ -179,7 +201,8 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
     }
     if (p.slices >= 2) {
         p.block = BLOCK_TILES;
-        p.scratch_bytes = fl_ceil_div((zeros + (p.block * tile_reals + 2 * p.xis * PAD) / p.halves) * real, 64) * 64;
+        const ptrdiff_t held = p.xis / p.halves;
+        p.scratch_bytes = fl_ceil_div((zeros + held * v_xi(&p) + (held + 1) * z_xi(&p)) * real, 64) * 64;
     } else {
         p.slices = 1;
         p.block = FL_MAX(1, FL_MIN(p.tiles, BATCH_BYTES / (tile_reals * real)));
@@ -194,15 +217,17 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
 
 static int run(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias, const fl_winograd_form *form) {
     if (c->batch == 0) return FL(direct_backward_weight)(c, x, dy, dkernel, dbias);
-    plan p = make_plan(c, x, dy, dkernel, form);
+    plan p = make_plan(c, x, dy, dkernel, dbias, form);
     const int by_slices = p.slices > 1;
     const double work = 2.0 * (double)p.xis * (double)p.tiles * (double)c->channels * (double)c->filters;
     const int team = fl_team(c->threads, by_slices ? p.slices : p.ranges * p.panels, work);
-    const ptrdiff_t shared = p.xis * (by_slices ? p.slices * p.s_xi : v_xi(&p) + z_xi(&p));
+    const ptrdiff_t sums = p.slices * p.xis * p.s_xi, transforms = p.xis * v_xi(&p) + (p.xis + 1) * z_xi(&p);
+    const ptrdiff_t shared = by_slices ? sums + p.slices * c->filters : transforms;
     const size_t scratch = (size_t)(team * p.scratch_bytes), bytes = scratch + (size_t)shared * sizeof(fl_real);
     p.scratch = fl_buffer_get(bytes);
     if (!p.scratch) return FL_ENOMEM;
     p.shared = (fl_real *)(p.scratch + scratch);
+    p.slice_bias = p.shared + sums;
     if (by_slices) {
         fl_parallel(team, p.slices, run_slices, &p);
         fl_parallel(FL_MIN(team, c->channels), c->channels, finish_slices, &p);
@@ -214,7 +239,7 @@ static int run(const fl_conv *c, const void *x, const void *dy, void *dkernel, v
         }
     }
     fl_buffer_put(p.scratch, bytes);
-    return dbias ? FL(sum_rows)(c->batch * c->window.oh * c->window.ow, c->filters, dy, dbias, c->isa, c->threads) : FL_OK;
+    return FL_OK;
 }
 
 #define PASS(form)                                                                                                           \

@@ -26,9 +26,10 @@ typedef struct {
     /* y[i * m + j][c] = f( (A^T s A)[i][j][c] + bias[c] ), s[xi][c] = sums[xi * s_xi + c] */
     void (*output)(ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, const fl_real *bias, int activation, fl_real alpha,
                    fl_real *const *y);
-    /* z[xi * z_xi + o] = (G dy G^T)[xi][o], dy[i][j][o] = pixels[i * m + j][o];  z has room for whole vectors */
+    /* z[xi * z_xi + o] = (G dy G^T)[xi][o], dy[i][j][o] = pixels[i * m + j][o], and their sum over i, j as one more xi;  z has
+     * room for whole vectors */
     fl_winograd_tile *gradient;
-    /* the upper and the lower half of the xi alone, from v and z on */
+    /* the upper and the lower half of the xi alone, from v and z on; the upper with dy's sum */
     fl_winograd_tile *half_input[2], *half_gradient[2];
     /* dw[tap][o] (+)= (A^T s A)[tap][o], s[xi][o] = sum over slices of sums[slice * s_slice + xi * s_xi + o] */
     void (*weights_gradient)(ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, ptrdiff_t slices, ptrdiff_t s_slice,

@@ -147,12 +147,16 @@ INLINE void output(const int m, const int p, ptrdiff_t columns, const fl_real *s
 
 INLINE void gradient_vector(const int m, const int p, const int from, const int to, ptrdiff_t n, const int whole, ptrdiff_t o,
                             const fl_real *const *pixels, fl_real *z, ptrdiff_t z_xi) {
-    vreal half[MAX_POINTS * MAX_TILE], all[MAX_POINTS];
+    vreal half[MAX_POINTS * MAX_TILE], all[MAX_POINTS], sum = {0};
     UNROLL for (int j = 0; j < m; j++) {
         vreal g[MAX_TILE];
-        UNROLL for (int i = 0; i < m; i++) g[i] = load(pixels[i * m + j] + o, n, whole);
+        UNROLL for (int i = 0; i < m; i++) {
+            g[i] = load(pixels[i * m + j] + o, n, whole);
+            sum += g[i];
+        }
         filter_axis(p, m, g, 1, half + j, m);
     }
+    if (from == 0) vstore(z + to * p * z_xi + o, sum);
     UNROLL for (int i = from; i < to; i++) {
         filter_axis(p, m, half + m * i, 1, all, 1);
         UNROLL for (int j = 0; j < p; j++) vstore(z + ((i - from) * p + j) * z_xi + o, all[j]);
