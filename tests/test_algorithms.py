@@ -111,7 +111,7 @@ def test_an_infinity_stays_within_its_windows_in_direct_sums() -> None:
 @pytest.mark.parametrize(
     ("which", "algorithms"),
     [
-        ("forward", {"skinny", "blocked"}),
+        ("forward", {"skinny", "narrow", "blocked"}),
         ("backward_input", {"skinny", "blocked"}),
         ("backward_weight", {"skinny", "blocked", "narrow", "direct"}),
     ],
@@ -125,6 +125,7 @@ def test_the_cases_of_dense_layers_reach_every_algorithm(which: str, algorithms:
 def test_skinny_products_are_those_of_few_rows() -> None:
     assert dense_algorithm(1, 784, 512, False, "forward") == "skinny"
     assert dense_algorithm(1000, 784, 512, False, "forward") == "blocked"
+    assert dense_algorithm(1000, 784, 4, False, "forward") == "narrow"
     assert dense_algorithm(16, 784, 512, False, "backward_input") == "skinny"
     assert dense_algorithm(16, 784, 10, False, "backward_input") == "blocked"
     assert dense_algorithm(1, 784, 512, False, "backward_weight") == "skinny"

@@ -44,7 +44,8 @@ static int sums_much_into_little(const fl_dense *d, enum fl_dense_pass pass) {
     return (void)pass, d->rows > MANY_SUMMED && d->inputs * d->units <= FEW_WEIGHTS;
 }
 static int narrow(const fl_dense *d, enum fl_dense_pass pass) {
-    return (void)pass, d->rows > FEW_NARROW && d->units <= NARROW && 2 * d->units <= d->inputs;
+    const ptrdiff_t most = pass == FL_DENSE_FORWARD ? FL_NARROW_UNITS : NARROW;
+    return d->rows > FEW_NARROW && d->units <= most && 2 * d->units <= d->inputs;
 }
 static int always(const fl_dense *d, enum fl_dense_pass pass) { return (void)d, (void)pass, 1; }
 
@@ -52,7 +53,7 @@ static int always(const fl_dense *d, enum fl_dense_pass pass) { return (void)d, 
 static const algorithm algorithms[] = {
     {"skinny", streams_weights, FL(skinny_forward), FL(skinny_backward_input), FL(skinny_backward_weight)},
     {"direct", sums_much_into_little, NULL, NULL, direct_backward_weight},
-    {"narrow", narrow, NULL, NULL, FL(narrow_backward_weight)},
+    {"narrow", narrow, FL(narrow_forward), NULL, FL(narrow_backward_weight)},
     {"blocked", always, FL(blocked_forward), FL(blocked_backward_input), FL(blocked_backward_weight)},
 };
 

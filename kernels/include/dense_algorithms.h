@@ -5,9 +5,11 @@
 #include "dense.h"
 #include "fl_types.h"
 
-fl_dense_forward FL(skinny_forward), FL(blocked_forward);
+fl_dense_forward FL(skinny_forward), FL(narrow_forward), FL(blocked_forward);
 fl_dense_backward_input FL(skinny_backward_input), FL(blocked_backward_input);
 fl_dense_backward_weight FL(skinny_backward_weight), FL(narrow_backward_weight), FL(blocked_backward_weight);
+
+enum { FL_NARROW_UNITS = 4 }; /* at most, for narrow_forward */
 
 /* What fl_team weighs against the start of a team: flops, or what moving the weights costs.  These kernels finish a
  * million flops before another thread has woken up, so a third of them is counted. */
