@@ -80,7 +80,8 @@ static int f4_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
            products(c, pass, &uk->f4) < products(c, pass, &uk->f2);
 }
 static int f2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
-    return (void)precise, winograd_pays(c, pass, &winograd_ukernels[c->isa]->f2, 16);
+    const int gathers_runs = pass != FL_CONV_BACKWARD_WEIGHT && c->channels <= 16 && c->filters <= 16; /* direct sums are quicker */
+    return (void)precise, !gathers_runs && winograd_pays(c, pass, &winograd_ukernels[c->isa]->f2, 16);
 }
 static int f2_5x5_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) { /* as exact as f4 */
     return !precise && winograd_pays(c, pass, &winograd_ukernels[c->isa]->f2_5x5, 24);

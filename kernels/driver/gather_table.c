@@ -19,9 +19,12 @@ static int consecutive(ptrdiff_t count, const ptrdiff_t *tap) {
     return 1;
 }
 
-/* With few channels, the taps of one kernel row are neighbours in memory once the image row has its padding. */
+/* With few channels, the taps of one kernel row are neighbours in memory once the image row has its padding: with more than
+ * very few, if a block has whole rows and each of them serves several pixels, so that little is copied twice. */
 static int merges_taps(const fl_gather *g, const fl_grid *grid) {
-    return g->groups == 1 && g->channels > 0 && g->channels < FL_MERGE_BELOW && grid->taps_x > 1 && consecutive(grid->taps_x, grid->tap_x);
+    const int once = grid->taps_x <= grid->cols && 2 * grid->cols <= FL_MERGED_PIXELS;
+    const ptrdiff_t most = once ? FL_MERGE_MOST : FL_MERGE_BELOW - 1;
+    return g->groups == 1 && g->channels > 0 && g->channels <= most && grid->taps_x > 1 && consecutive(grid->taps_x, grid->tap_x);
 }
 
 ptrdiff_t FL(table_pixels)(const fl_gather *g) {

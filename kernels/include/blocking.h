@@ -10,7 +10,8 @@ enum {
     FL_K_BLOCK = 512,           /* depth of a pass when a single tap is deeper than twice that */
     FL_PACKED_BYTES = 8 << 20,  /* of weights packed at once */
     FL_TABLE_ENTRIES = 1 << 16, /* pointers of a block's table at most, where the tile allows it */
-    FL_MERGE_BELOW = 8,         /* channels below which the taps of a kernel row are read as one run */
+    FL_MERGE_BELOW = 8,         /* channels below which the taps of a kernel row are read as one run, */
+    FL_MERGE_MOST = 32,         /* and the most of them where image rows are short */
     FL_IN_PLACE_BELOW = 64,     /* pixels below which weights are read as they stand, not packed */
     /* weight gradient */
     FL_CHUNK_PIXELS = 256,      /* output pixels of a chunk: packed x and dy stay in L2 */
