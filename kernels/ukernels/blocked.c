@@ -23,11 +23,9 @@ enum {
 FL_INLINE void tile(const int rows, ptrdiff_t wanted, const int vectors, ptrdiff_t n, ptrdiff_t depth, const fl_real *a,
                     const ptrdiff_t a_row, const ptrdiff_t a_k, const fl_real *b, fl_real *c, ptrdiff_t c_row, int accumulate) {
     vreal sum[ROWS][2] = {{{0}}};
-    if (accumulate) {
-        UNROLL for (int i = 0; i < rows; i++) {
-            if (i == wanted) break;
-            UNROLL for (int v = 0; v < vectors; v++) __builtin_prefetch(c + i * c_row + v * VL, 1, 3);
-        }
+    UNROLL for (int i = 0; i < rows; i++) {
+        if (i == wanted) break;
+        UNROLL for (int v = 0; v < vectors; v++) __builtin_prefetch(c + i * c_row + v * VL, 1, 3);
     }
     for (ptrdiff_t k = 0; k < depth; k++, a += a_k, b += vectors * VL) {
         vreal row[2];

@@ -49,12 +49,18 @@ static inline __attribute__((always_inline)) void store_row(const fl_tile *t, fl
     if (t->activation > FL_RELU) FL_UK(activation).forward[t->activation](t->n, c, c, t->alpha);
 }
 
+/* Ask for the lines of C while the sums are taken: those to add to, and where a vector is a whole line, those to write, since a
+ * burst of such stores that miss the caches would hold up the next tile. */
+static inline __attribute__((always_inline)) void prefetch_lines(const fl_tile *t, const int rows, const int vectors) {
+    if (!t->accumulate && FL_VECTOR_BYTES < 64) return;
+    UNROLL_ROWS for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vectors; v++) __builtin_prefetch(t->c[i] + t->c_offset + v * VL, 1, 3);
+}
+
 static inline __attribute__((always_inline)) void run_tile(const fl_tile *t, const int rows, const int vectors) {
     vreal sums[MR][2] = {{{0}}};
     const ptrdiff_t a_k = t->a_k, b_k = t->b_k;
-    if (t->accumulate)
-        UNROLL_ROWS for (int i = 0; i < rows; i++)
-            for (int v = 0; v < vectors; v++) __builtin_prefetch(t->c[i] + t->c_offset + v * VL, 1, 3);
+    prefetch_lines(t, rows, vectors);
     for (ptrdiff_t tap = 0; tap < t->taps; tap++) {
         const fl_real *row[MR], *b = t->b + (t->order ? t->order[tap] : tap) * t->b_next;
         const ptrdiff_t offset = t->a_offset + tap * t->a_step;
