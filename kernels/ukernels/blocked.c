@@ -70,6 +70,9 @@ static void product_of_rows(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_
     for (; m > 0; m -= ROWS, a += ROWS * a_row, c += ROWS * c_row) {
         for (ptrdiff_t i = 0; i < FL_MIN(m, ROWS); i++) memcpy(near + i * NEAR_ROW, a + i * a_row, (size_t)depth * sizeof *a);
         for (ptrdiff_t i = m; i < ROWS; i++) memset(near + i * NEAR_ROW, 0, (size_t)depth * sizeof *a);
+        /* the next rows, where they are long: each begins where no stream of reads has led to */
+        for (ptrdiff_t i = depth < FL_BLOCKED_DEPTH ? m : ROWS; i < FL_MIN(m, 2 * ROWS); i++)
+            for (ptrdiff_t k = 0; k < depth; k += 64 / sizeof *a) __builtin_prefetch(a + i * a_row + k, 0, 2);
         if (m >= ROWS) strip(ROWS, ROWS, n, depth, near, NEAR_ROW, 1, packed, c, c_row, accumulate);
         else rest_of_strips(m, n, depth, near, NEAR_ROW, 1, packed, c, c_row, accumulate);
     }
