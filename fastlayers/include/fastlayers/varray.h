@@ -45,10 +45,11 @@ FL_INLINE void vadd_product(vwide *sum, vreal a, vreal b) {
 }
 FL_INLINE double vtotal(vwide sum) {
     typedef double pair __attribute__((vector_size(16)));
-    pair pairs[sizeof sum / sizeof(pair)], total = {0};
+    pair pairs[sizeof sum / sizeof(pair)];
     memcpy(pairs, &sum, sizeof sum);
-    for (size_t i = 0; i < sizeof sum / sizeof(pair); i++) total += pairs[i];
-    return total[0] + total[1];
+    for (size_t half = sizeof sum / sizeof(pair) / 2; half; half /= 2)
+        for (size_t i = 0; i < half; i++) pairs[i] += pairs[i + half];
+    return pairs[0][0] + pairs[0][1];
 }
 
 /* ---- rows ---- */
@@ -58,6 +59,7 @@ enum { FL_RUN = 8 }; /* vectors that are added in fl_real before their sum goes 
 /* The largest of n > 0 elements; where there are NaNs, NaN or any of the others. */
 FL_INLINE fl_real row_maximum(ptrdiff_t n, const fl_real *x) {
     typedef fl_real part __attribute__((vector_size(16)));
+    typedef fl_int part_mask __attribute__((vector_size(16)));
     vreal best = vsplat(x[0]);
     for (ptrdiff_t i = 0; i < n; i += VL) {
         vreal v = vload_next(x + i, n - i);
@@ -65,9 +67,11 @@ FL_INLINE fl_real row_maximum(ptrdiff_t n, const fl_real *x) {
     }
     part parts[sizeof best / sizeof(part)];
     memcpy(parts, &best, sizeof best);
-    for (size_t i = 1; i < sizeof best / sizeof(part); i++)
-        for (size_t lane = 0; lane < sizeof(part) / sizeof(fl_real); lane++)
-            parts[0][lane] = parts[i][lane] > parts[0][lane] ? parts[i][lane] : parts[0][lane];
+    for (size_t half = sizeof best / sizeof(part) / 2; half; half /= 2)
+        for (size_t i = 0; i < half; i++) {
+            const part_mask more = parts[i + half] > parts[i];
+            parts[i] = (part)(((part_mask)parts[i + half] & more) | ((part_mask)parts[i] & ~more));
+        }
     fl_real largest = parts[0][0];
     for (size_t lane = 1; lane < sizeof(part) / sizeof(fl_real); lane++)
         largest = parts[0][lane] > largest ? parts[0][lane] : largest;
