@@ -84,12 +84,12 @@ def test_convolutions_take_what_they_state(case: str, algorithm: str, dtype: str
 def test_channels_first_takes_copies_of_x_and_y() -> None:
     layer = fl.Conv2D(16, 3, padding="same", data_format="channels_first")
     last = fl.Conv2D(16, 3, padding="same")
-    x, dy = array(8, 8, 24, 24), array(8, 16, 24, 24)
+    x, dy = array(8, 40, 24, 24), array(8, 16, 24, 24)
     layer(x)
     options: dict[str, Any] = {"padding": "same", "data_format": "channels_first"}
     with fl.use(threads=1):
-        stated = layer.workspace_bytes((8, 24, 24), batch_size=8)
-        assert stated == last.workspace_bytes((24, 24, 8), batch_size=8) + x.nbytes + dy.nbytes
+        stated = layer.workspace_bytes((40, 24, 24), batch_size=8)
+        assert stated == last.workspace_bytes((24, 24, 40), batch_size=8) + x.nbytes + dy.nbytes
         assert agree(stated, taken(lambda: ops.conv2d_backward_weight(x, dy, 3, **options)))
 
 
