@@ -48,6 +48,7 @@ CONVOLUTIONS = {
     "strides beyond the kernel": (2, 13, 11, 6, 10, 2, 3, 0, 1, 1),
     "dilated, groups": (1, 19, 12, 8, 12, 3, 1, 2, 2, 2),
     "depthwise": (2, 12, 9, 24, 24, 3, 2, 1, 1, 24),
+    "depthwise, many channels": (1, 5, 4, 256, 256, 3, 1, 1, 1, 256),
     "1x1": (3, 7, 7, 64, 33, 1, 1, 0, 1, 1),
 }
 

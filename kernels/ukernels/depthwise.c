@@ -3,7 +3,7 @@
 #include "depthwise_ukernels.h"
 #include "varray.h"
 
-enum { COLS = FL_DEPTHWISE_COLS, FEW = 4, MAX_TAPS = 5 };
+enum { COLS = FL_DEPTHWISE_COLS, FEW = 4, MAX_TAPS = 5, BLOCK = FL_DEPTHWISE_BLOCK };
 
 #define UNROLL _Pragma("GCC unroll 32")
 
@@ -28,6 +28,11 @@ FL_INLINE vint first_of_groups(ptrdiff_t group) {
     return lanes;
 }
 
+/* Pixel `column` of the list x; the compiler knows whether it is copied, and so where it lies. */
+FL_INLINE const fl_real *pixel_at(const fl_real *const *x, ptrdiff_t column, const int copied) {
+    return copied ? x[0] + column * BLOCK : x[column];
+}
+
 /* Fetch, into L2, the vector at c of `cols` pixels of the next row. */
 FL_INLINE void fetch(const fl_depthwise_ahead *ahead, ptrdiff_t col, ptrdiff_t cols, ptrdiff_t c) {
     if (!ahead->x) return;
@@ -37,15 +42,22 @@ FL_INLINE void fetch(const fl_depthwise_ahead *ahead, ptrdiff_t col, ptrdiff_t c
     }
 }
 
+/* ---- copies of pixels ---- */
+
+static void copy(ptrdiff_t pixels, const fl_real *x, ptrdiff_t step, fl_real *to) {
+    for (ptrdiff_t i = 0; i < pixels; i++, x += step, to += BLOCK)
+        UNROLL for (ptrdiff_t c = 0; c < BLOCK; c += VL) vstore(to + c, vload(x + c));
+}
+
 /* ---- forward and input gradient ---- */
 
 /* sums[p] += the products of one tap row.  Taps are side by side, so each pixel is read once for all of them. */
 FL_INLINE void add_tap_row(const fl_real *const *x, const vint *from, const fl_real *const *w, ptrdiff_t w_step, ptrdiff_t c,
-                           ptrdiff_t n, const int cols, const int taps_x, const int x_step, vreal *sums) {
+                           ptrdiff_t n, const int cols, const int taps_x, const int x_step, const int copied, vreal *sums) {
     vreal taps[MAX_TAPS];
     UNROLL for (int j = 0; j < taps_x; j++) taps[j] = load(w[j * w_step] + c, n);
     UNROLL for (int column = 0; column < (cols - 1) * x_step + taps_x; column++) {
-        const vreal pixel = load_lanes(x[column] + c, n, from);
+        const vreal pixel = load_lanes(pixel_at(x, column, copied) + c, n, from);
         UNROLL for (int p = 0; p < cols; p++) {
             const int j = column - p * x_step;
             if (j >= 0 && j < taps_x) sums[p] += taps[j] * pixel;
@@ -64,7 +76,7 @@ FL_INLINE void add_any_tap_row(const fl_depthwise_window *win, const fl_real *co
 
 /* Channels [c, c + n) of columns [col, col + cols), of which `wanted` are stored. */
 FL_INLINE void tile_channels(const fl_depthwise_row *r, ptrdiff_t col, ptrdiff_t wanted, ptrdiff_t c, ptrdiff_t n,
-                             const int cols, const int taps_x, const int x_step, const int grouped) {
+                             const int cols, const int taps_x, const int x_step, const int copied, const int grouped) {
     const fl_depthwise_window *win = &r->window;
     const vint firsts = grouped ? first_of_groups(win->group) : (vint){0};
     vreal sums[COLS] = {{0}};
@@ -73,26 +85,27 @@ FL_INLINE void tile_channels(const fl_depthwise_row *r, ptrdiff_t col, ptrdiff_t
         for (ptrdiff_t k = 0; k < (grouped ? win->group : 1); k++) {
             const fl_real *const *x = win->x[i] + col * win->x_step, *const *w = r->w + i * win->taps_x * win->group + k;
             const vint lanes = firsts + (fl_int)k;
-            if (taps_x) add_tap_row(x, grouped ? &lanes : NULL, w, win->group, c, n, cols, taps_x, x_step, sums);
+            if (taps_x) add_tap_row(x, grouped ? &lanes : NULL, w, win->group, c, n, cols, taps_x, x_step, copied, sums);
             else add_any_tap_row(win, x, grouped ? &lanes : NULL, w, c, n, cols, sums);
         }
     const vreal bias = r->bias ? load(r->bias + c, n) : (vreal){0};
-    UNROLL for (int p = 0; p < cols; p++) {
-        vreal y = sums[p] + bias;
-        if (r->activation == FL_RELU) y = vzero_where((vint)(y <= 0), y);
+    UNROLL for (int p = 0; p < cols; p++) sums[p] += bias;
+    if (r->activation == FL_RELU) UNROLL for (int p = 0; p < cols; p++) sums[p] = vzero_where((vint)(sums[p] <= 0), sums[p]);
+    const ptrdiff_t step = r->out_step;
+    fl_real *out = r->out + col * step + c, *next = out + r->out_ahead;
+    UNROLL for (int p = 0; p < cols; p++, out += step, next += step) {
         if (p >= wanted) break;
-        fl_real *out = r->out + (col + p) * r->out_step + c;
-        store(out, y, n);
-        __builtin_prefetch(out + r->out_ahead, 1, 2);
+        store(out, sums[p], n);
+        __builtin_prefetch(next, 1, 2);
     }
 }
 
 FL_INLINE void tile(const fl_depthwise_row *r, ptrdiff_t col, ptrdiff_t wanted, const int cols, const int taps_x,
-                    const int x_step, const int grouped) {
+                    const int x_step, const int copied, const int grouped) {
     const ptrdiff_t first = r->window.first, end = first + r->window.n;
     ptrdiff_t c = first;
-    for (; c + VL <= end; c += VL) tile_channels(r, col, wanted, c, VL, cols, taps_x, x_step, grouped);
-    if (c < end) tile_channels(r, col, wanted, c, end - c, cols, taps_x, x_step, grouped);
+    for (; c + VL <= end; c += VL) tile_channels(r, col, wanted, c, VL, cols, taps_x, x_step, copied, grouped);
+    if (c < end) tile_channels(r, col, wanted, c, end - c, cols, taps_x, x_step, copied, grouped);
     if (r->activation > FL_RELU)
         for (ptrdiff_t p = col; p < col + wanted; p++) {
             fl_real *out = r->out + p * r->out_step + first;
@@ -101,36 +114,39 @@ FL_INLINE void tile(const fl_depthwise_row *r, ptrdiff_t col, ptrdiff_t wanted, 
 }
 
 /* taps_x == 0: a window that the compiler does not know. */
-FL_INLINE void tiles(const fl_depthwise_row *r, const int taps_x, const int x_step, const int grouped) {
+FL_INLINE void tiles(const fl_depthwise_row *r, const int taps_x, const int x_step, const int copied, const int grouped) {
     ptrdiff_t col = 0, left;
-    for (; (left = r->cols - col) > FEW; col += COLS) tile(r, col, FL_MIN(COLS, left), COLS, taps_x, x_step, grouped);
-    if (left > 0) tile(r, col, left, FEW, taps_x, x_step, grouped);
+    for (; (left = r->cols - col) >= COLS; col += COLS) tile(r, col, COLS, COLS, taps_x, x_step, copied, grouped);
+    if (left > FEW) tile(r, col, left, COLS, taps_x, x_step, copied, grouped);
+    else if (left > 0) tile(r, col, left, FEW, taps_x, x_step, copied, grouped);
 }
 
 static void row(const fl_depthwise_row *r) {
     const fl_depthwise_window *win = &r->window;
     const ptrdiff_t x_step = win->tap_step == 1 ? win->x_step : 0;
     if (win->group > 1) {
-        if (x_step == 1 && win->taps_x == 2) tiles(r, 2, 1, 1);
-        else if (x_step == 1 && win->taps_x == 3) tiles(r, 3, 1, 1);
-        else if (x_step == 2 && win->taps_x == 3) tiles(r, 3, 2, 1);
-        else tiles(r, 0, 0, 1);
-    } else if (x_step == 1 && win->taps_x == 2) tiles(r, 2, 1, 0);
-    else if (x_step == 1 && win->taps_x == 3) tiles(r, 3, 1, 0);
-    else if (x_step == 1 && win->taps_x == 5) tiles(r, 5, 1, 0);
-    else if (x_step == 2 && win->taps_x == 3) tiles(r, 3, 2, 0);
-    else if (x_step == 2 && win->taps_x == 5) tiles(r, 5, 2, 0);
-    else tiles(r, 0, 0, 0);
+        if (x_step == 1 && win->taps_x == 2) tiles(r, 2, 1, 0, 1);
+        else if (x_step == 1 && win->taps_x == 3) tiles(r, 3, 1, 0, 1);
+        else if (x_step == 2 && win->taps_x == 3) tiles(r, 3, 2, 0, 1);
+        else tiles(r, 0, 0, 0, 1);
+    } else if (win->copied && x_step == 1 && win->taps_x == 3) tiles(r, 3, 1, 1, 0);
+    else if (win->copied && x_step == 1 && win->taps_x == 5) tiles(r, 5, 1, 1, 0);
+    else if (x_step == 1 && win->taps_x == 2) tiles(r, 2, 1, 0, 0);
+    else if (x_step == 1 && win->taps_x == 3) tiles(r, 3, 1, 0, 0);
+    else if (x_step == 1 && win->taps_x == 5) tiles(r, 5, 1, 0, 0);
+    else if (x_step == 2 && win->taps_x == 3) tiles(r, 3, 2, 0, 0);
+    else if (x_step == 2 && win->taps_x == 5) tiles(r, 5, 2, 0, 0);
+    else tiles(r, 0, 0, 0, 0);
 }
 
 /* ---- weight gradient ---- */
 
 /* dw[j * step] += the products of one tap row with `cols` columns of dy. */
 FL_INLINE void sum_tap_row(const fl_real *const *x, const vint *from, const vreal *dy, ptrdiff_t c, ptrdiff_t n, const int cols,
-                           const int taps_x, const int x_step, fl_real *dw, ptrdiff_t step) {
+                           const int taps_x, const int x_step, const int copied, fl_real *dw, ptrdiff_t step) {
     vreal sums[MAX_TAPS] = {{0}};
     UNROLL for (int column = 0; column < (cols - 1) * x_step + taps_x; column++) {
-        const vreal pixel = load_lanes(x[column] + c, n, from);
+        const vreal pixel = load_lanes(pixel_at(x, column, copied) + c, n, from);
         UNROLL for (int j = 0; j < taps_x; j++)
             if (column >= j && (column - j) % x_step == 0 && (column - j) / x_step < cols)
                 sums[j] += pixel * dy[(column - j) / x_step];
@@ -149,7 +165,7 @@ FL_INLINE void sum_any_tap_row(const fl_depthwise_window *win, const fl_real *co
 }
 
 FL_INLINE void sum_channels(const fl_depthwise_sum *s, ptrdiff_t col, ptrdiff_t c, ptrdiff_t n, const int cols,
-                            const int taps_x, const int x_step, const int grouped) {
+                            const int taps_x, const int x_step, const int copied, const int grouped) {
     const fl_depthwise_window *win = &s->window;
     const vint firsts = grouped ? first_of_groups(win->group) : (vint){0};
     const fl_real *from = s->dy + col * s->step + c;
@@ -163,42 +179,44 @@ FL_INLINE void sum_channels(const fl_depthwise_sum *s, ptrdiff_t col, ptrdiff_t 
     for (ptrdiff_t i = 0; i < win->taps_y; i++)
         for (ptrdiff_t k = 0; k < (grouped ? win->group : 1); k++) {
             const fl_real *const *x = win->x[i] + col * win->x_step;
-            const ptrdiff_t step = win->group * s->step;
+            const ptrdiff_t step = win->group * s->dw_step;
             const vint lanes = firsts + (fl_int)k;
-            fl_real *dw = s->dw + i * win->taps_x * step + k * s->step + c;
-            if (taps_x) sum_tap_row(x, grouped ? &lanes : NULL, dy, c, n, cols, taps_x, x_step, dw, step);
+            fl_real *dw = s->dw + i * win->taps_x * step + k * s->dw_step + c;
+            if (taps_x) sum_tap_row(x, grouped ? &lanes : NULL, dy, c, n, cols, taps_x, x_step, copied, dw, step);
             else sum_any_tap_row(win, x, grouped ? &lanes : NULL, dy, c, n, cols, dw, step);
         }
 }
 
 FL_INLINE void sum_tile(const fl_depthwise_sum *s, ptrdiff_t col, const int cols, const int taps_x, const int x_step,
-                        const int grouped) {
+                        const int copied, const int grouped) {
     ptrdiff_t c = s->window.first, end = c + s->window.n;
-    for (; c + VL <= end; c += VL) sum_channels(s, col, c, VL, cols, taps_x, x_step, grouped);
-    if (c < end) sum_channels(s, col, c, end - c, cols, taps_x, x_step, grouped);
+    for (; c + VL <= end; c += VL) sum_channels(s, col, c, VL, cols, taps_x, x_step, copied, grouped);
+    if (c < end) sum_channels(s, col, c, end - c, cols, taps_x, x_step, copied, grouped);
 }
 
-FL_INLINE void sum_tiles(const fl_depthwise_sum *s, const int taps_x, const int x_step, const int grouped) {
+FL_INLINE void sum_tiles(const fl_depthwise_sum *s, const int taps_x, const int x_step, const int copied, const int grouped) {
     ptrdiff_t col = 0;
-    for (; col + COLS <= s->cols; col += COLS) sum_tile(s, col, COLS, taps_x, x_step, grouped);
-    for (; col < s->cols; col++) sum_tile(s, col, 1, taps_x, x_step, grouped);
+    for (; col + COLS <= s->cols; col += COLS) sum_tile(s, col, COLS, taps_x, x_step, copied, grouped);
+    for (; col < s->cols; col++) sum_tile(s, col, 1, taps_x, x_step, copied, grouped);
 }
 
 static void sum(const fl_depthwise_sum *s) {
     const fl_depthwise_window *win = &s->window;
     const ptrdiff_t x_step = win->tap_step == 1 ? win->x_step : 0;
     if (win->group > 1) {
-        if (x_step == 1 && win->taps_x == 3) sum_tiles(s, 3, 1, 1);
-        else if (x_step == 2 && win->taps_x == 3) sum_tiles(s, 3, 2, 1);
-        else sum_tiles(s, 0, 0, 1);
-    } else if (x_step == 1 && win->taps_x == 3) sum_tiles(s, 3, 1, 0);
-    else if (x_step == 1 && win->taps_x == 5) sum_tiles(s, 5, 1, 0);
-    else if (x_step == 2 && win->taps_x == 3) sum_tiles(s, 3, 2, 0);
-    else if (x_step == 2 && win->taps_x == 5) sum_tiles(s, 5, 2, 0);
-    else sum_tiles(s, 0, 0, 0);
+        if (x_step == 1 && win->taps_x == 3) sum_tiles(s, 3, 1, 0, 1);
+        else if (x_step == 2 && win->taps_x == 3) sum_tiles(s, 3, 2, 0, 1);
+        else sum_tiles(s, 0, 0, 0, 1);
+    } else if (win->copied && x_step == 1 && win->taps_x == 3) sum_tiles(s, 3, 1, 1, 0);
+    else if (win->copied && x_step == 1 && win->taps_x == 5) sum_tiles(s, 5, 1, 1, 0);
+    else if (x_step == 1 && win->taps_x == 3) sum_tiles(s, 3, 1, 0, 0);
+    else if (x_step == 1 && win->taps_x == 5) sum_tiles(s, 5, 1, 0, 0);
+    else if (x_step == 2 && win->taps_x == 3) sum_tiles(s, 3, 2, 0, 0);
+    else if (x_step == 2 && win->taps_x == 5) sum_tiles(s, 5, 2, 0, 0);
+    else sum_tiles(s, 0, 0, 0, 0);
 }
 
 /* Vectors of 16 bytes have no instruction that permutes lanes by number. */
 enum { LARGEST_GROUP = FL_VECTOR_BYTES >= 32 ? FL_VECTOR_BYTES / sizeof(fl_real) / 2 : 1 };
 
-const fl_depthwise_ukernels FL_UK(depthwise) = {.largest_group = LARGEST_GROUP, .row = row, .sum = sum};
+const fl_depthwise_ukernels FL_UK(depthwise) = {.largest_group = LARGEST_GROUP, .copy = copy, .row = row, .sum = sum};
