@@ -52,8 +52,8 @@ static int always(const fl_dense *d, enum fl_dense_pass pass) { return (void)d, 
 /* The first row that has a pass, and pays for a problem, is taken. */
 static const algorithm algorithms[] = {
     {"skinny", streams_weights, FL(skinny_forward), FL(skinny_backward_input), FL(skinny_backward_weight)},
-    {"direct", sums_much_into_little, NULL, NULL, direct_backward_weight},
     {"narrow", narrow, FL(narrow_forward), NULL, FL(narrow_backward_weight)},
+    {"direct", sums_much_into_little, NULL, NULL, direct_backward_weight},
     {"blocked", always, FL(blocked_forward), FL(blocked_backward_input), FL(blocked_backward_weight)},
 };
 
