@@ -50,9 +50,11 @@ static inline __attribute__((always_inline)) void store_row(const fl_tile *t, fl
 }
 
 /* Ask for the lines of C while the sums are taken: those to add to, and where a vector is a whole line, those to write, since a
- * burst of such stores that miss the caches would hold up the next tile. */
+ * burst of such stores that miss the caches would hold up the next tile.  A single tap in order is a plain product, into scratch
+ * that is in cache. */
 static inline __attribute__((always_inline)) void prefetch_lines(const fl_tile *t, const int rows, const int vectors) {
-    if (!t->accumulate && FL_VECTOR_BYTES < 64) return;
+    const int plain = t->taps == 1 && !t->order;
+    if (!t->accumulate && (plain || FL_VECTOR_BYTES < 64)) return;
     UNROLL_ROWS for (int i = 0; i < rows; i++)
         for (int v = 0; v < vectors; v++) __builtin_prefetch(t->c[i] + t->c_offset + v * VL, 1, 3);
 }
