@@ -78,12 +78,18 @@ def commit() -> str:
 
 
 def save(record: Record, path: Path) -> None:
-    """Write the file, whole or not at all."""
-    fields = {**vars(record), "results": [to_json(result) for result in record.results]}
-    text = json.dumps(_rounded({"format": FORMAT, **fields}), indent=1, ensure_ascii=False)
+    """Write the file, whole or not at all; a line for each field, and for each result."""
+    fields = {"format": FORMAT, **vars(record)}
+    lines = [f"{_json(name)}: {_json(value)}" for name, value in fields.items() if name != "results"]
+    results = ",\n".join(_json(to_json(result)) for result in record.results)
+    text = "{\n" + ",\n".join(lines) + f',\n"results": [\n{results}\n]\n}}'
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     unfinished.write_text(text + "\n")
     os.replace(unfinished, path)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_rounded(value), ensure_ascii=False)
 
 
 def _rounded(value: Any) -> Any:
