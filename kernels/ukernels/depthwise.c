@@ -42,6 +42,25 @@ FL_INLINE void fetch(const fl_depthwise_ahead *ahead, ptrdiff_t col, ptrdiff_t c
     }
 }
 
+/* run(job, taps_x, x_step, copied, grouped) for the job's window, as constants for those that nearly all layers have; taps_x
+ * is 0 for a window that the compiler does not know. */
+#define WITH_WINDOW(run, job)                                                           \
+    const fl_depthwise_window *win = &(job)->window;                                    \
+    const ptrdiff_t taps = win->taps_x, x_step = win->tap_step == 1 ? win->x_step : 0;  \
+    const int single = win->group == 1, copied = single && win->copied;                 \
+    if (copied && x_step == 1 && taps == 3) run(job, 3, 1, 1, 0);                       \
+    else if (copied && x_step == 1 && taps == 5) run(job, 5, 1, 1, 0);                  \
+    else if (single && x_step == 1 && taps == 2) run(job, 2, 1, 0, 0);                  \
+    else if (single && x_step == 1 && taps == 3) run(job, 3, 1, 0, 0);                  \
+    else if (single && x_step == 1 && taps == 5) run(job, 5, 1, 0, 0);                  \
+    else if (single && x_step == 2 && taps == 3) run(job, 3, 2, 0, 0);                  \
+    else if (single && x_step == 2 && taps == 5) run(job, 5, 2, 0, 0);                  \
+    else if (single) run(job, 0, 0, 0, 0);                                              \
+    else if (x_step == 1 && taps == 2) run(job, 2, 1, 0, 1);                            \
+    else if (x_step == 1 && taps == 3) run(job, 3, 1, 0, 1);                            \
+    else if (x_step == 2 && taps == 3) run(job, 3, 2, 0, 1);                            \
+    else run(job, 0, 0, 0, 1)
+
 /* ---- copies of pixels ---- */
 
 static void copy(ptrdiff_t pixels, const fl_real *x, ptrdiff_t step, fl_real *to) {
@@ -113,7 +132,6 @@ FL_INLINE void tile(const fl_depthwise_row *r, ptrdiff_t col, ptrdiff_t wanted, 
         }
 }
 
-/* taps_x == 0: a window that the compiler does not know. */
 FL_INLINE void tiles(const fl_depthwise_row *r, const int taps_x, const int x_step, const int copied, const int grouped) {
     ptrdiff_t col = 0, left;
     for (; (left = r->cols - col) >= COLS; col += COLS) tile(r, col, COLS, COLS, taps_x, x_step, copied, grouped);
@@ -121,23 +139,7 @@ FL_INLINE void tiles(const fl_depthwise_row *r, const int taps_x, const int x_st
     else if (left > 0) tile(r, col, left, FEW, taps_x, x_step, copied, grouped);
 }
 
-static void row(const fl_depthwise_row *r) {
-    const fl_depthwise_window *win = &r->window;
-    const ptrdiff_t x_step = win->tap_step == 1 ? win->x_step : 0;
-    if (win->group > 1) {
-        if (x_step == 1 && win->taps_x == 2) tiles(r, 2, 1, 0, 1);
-        else if (x_step == 1 && win->taps_x == 3) tiles(r, 3, 1, 0, 1);
-        else if (x_step == 2 && win->taps_x == 3) tiles(r, 3, 2, 0, 1);
-        else tiles(r, 0, 0, 0, 1);
-    } else if (win->copied && x_step == 1 && win->taps_x == 3) tiles(r, 3, 1, 1, 0);
-    else if (win->copied && x_step == 1 && win->taps_x == 5) tiles(r, 5, 1, 1, 0);
-    else if (x_step == 1 && win->taps_x == 2) tiles(r, 2, 1, 0, 0);
-    else if (x_step == 1 && win->taps_x == 3) tiles(r, 3, 1, 0, 0);
-    else if (x_step == 1 && win->taps_x == 5) tiles(r, 5, 1, 0, 0);
-    else if (x_step == 2 && win->taps_x == 3) tiles(r, 3, 2, 0, 0);
-    else if (x_step == 2 && win->taps_x == 5) tiles(r, 5, 2, 0, 0);
-    else tiles(r, 0, 0, 0, 0);
-}
+static void row(const fl_depthwise_row *r) { WITH_WINDOW(tiles, r); }
 
 /* ---- weight gradient ---- */
 
@@ -200,21 +202,7 @@ FL_INLINE void sum_tiles(const fl_depthwise_sum *s, const int taps_x, const int 
     for (; col < s->cols; col++) sum_tile(s, col, 1, taps_x, x_step, copied, grouped);
 }
 
-static void sum(const fl_depthwise_sum *s) {
-    const fl_depthwise_window *win = &s->window;
-    const ptrdiff_t x_step = win->tap_step == 1 ? win->x_step : 0;
-    if (win->group > 1) {
-        if (x_step == 1 && win->taps_x == 3) sum_tiles(s, 3, 1, 0, 1);
-        else if (x_step == 2 && win->taps_x == 3) sum_tiles(s, 3, 2, 0, 1);
-        else sum_tiles(s, 0, 0, 0, 1);
-    } else if (win->copied && x_step == 1 && win->taps_x == 3) sum_tiles(s, 3, 1, 1, 0);
-    else if (win->copied && x_step == 1 && win->taps_x == 5) sum_tiles(s, 5, 1, 1, 0);
-    else if (x_step == 1 && win->taps_x == 3) sum_tiles(s, 3, 1, 0, 0);
-    else if (x_step == 1 && win->taps_x == 5) sum_tiles(s, 5, 1, 0, 0);
-    else if (x_step == 2 && win->taps_x == 3) sum_tiles(s, 3, 2, 0, 0);
-    else if (x_step == 2 && win->taps_x == 5) sum_tiles(s, 5, 2, 0, 0);
-    else sum_tiles(s, 0, 0, 0, 0);
-}
+static void sum(const fl_depthwise_sum *s) { WITH_WINDOW(sum_tiles, s); }
 
 /* Vectors of 16 bytes have no instruction that permutes lanes by number. */
 enum { LARGEST_GROUP = FL_VECTOR_BYTES >= 32 ? FL_VECTOR_BYTES / sizeof(fl_real) / 2 : 1 };
