@@ -1,11 +1,12 @@
-"""What all kernel modules of the process share: the counter of parallel regions and the pool of buffers.
+"""What all kernel modules of the process share: what is known of teams, and the pool of buffers.
 
 One line in every module, `join_process()`, makes it count and allocate where the runtime module does.
 """
 
 cdef extern from "parallel.h":
     void fl_parallel_init()
-    void fl_share_regions_in_flight(int *counter)
+    ctypedef struct fl_teams
+    void fl_teams_share(fl_teams *teams)
 
 cdef extern from "buffers.h":
     void fl_probe_begin()
@@ -33,8 +34,8 @@ cdef inline void take_gil(PyThreadState *state) noexcept:
 
 cdef inline int join_process() except -1:
     from fastlayers._kernels import runtime
-    regions, pool = runtime.shared_addresses()
+    teams, pool = runtime.shared_addresses()
     fl_parallel_init()
-    fl_share_regions_in_flight(<int *> <size_t> regions)
+    fl_teams_share(<fl_teams *> <size_t> teams)
     fl_buffers_share(<fl_buffers *> <size_t> pool)
     return 0

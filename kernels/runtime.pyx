@@ -15,10 +15,18 @@ cdef extern from "parallel.h":
     ctypedef void (*fl_body)(void *job, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil
     int fl_team(int threads, Py_ssize_t tasks, double work) nogil
     void fl_parallel(int team, Py_ssize_t tasks, fl_body body, void *job) nogil
-    int *fl_regions_in_flight()
+    ctypedef struct fl_teams
+    fl_teams *fl_teams_shared()
     void fl_parallel_init()
     int fl_openmp_version()
     int fl_openmp_max_threads()
+
+cdef extern from "burst.h":
+    const double FL_WAKE_WORK
+    ctypedef struct fl_burst:
+        int small
+    int fl_burst_joins(fl_burst *burst, double now, double work)
+    void fl_burst_ended(fl_burst *burst, double now, int shared)
 
 cdef extern from "buffers.h":
     ctypedef struct fl_buffers
@@ -50,8 +58,8 @@ fl_buffers_init()
 
 
 def shared_addresses():
-    """Where the counter of parallel regions in flight and the pool of buffers live, for the other kernel modules."""
-    return <size_t> fl_regions_in_flight(), <size_t> fl_buffers_shared()
+    """Where what is known of teams and the pool of buffers live, for the other kernel modules."""
+    return <size_t> fl_teams_shared(), <size_t> fl_buffers_shared()
 
 
 def idle_buffer_bytes():
@@ -121,6 +129,19 @@ def team_size(int threads, Py_ssize_t tasks, double work):
     with nogil:
         fl_parallel(team, tasks, note_thread, <void *> seen)
     return sum([seen[thread] for thread in range(64)])
+
+
+cdef class Burst:
+    """The rule by which small ops are shared out, on a clock of the caller's: burst.h."""
+
+    cdef fl_burst burst
+
+    def op(self, double begin, double end, double work):
+        """Whether a team shares the op that begins and ends then."""
+        self.burst.small = work < FL_WAKE_WORK
+        shared = not self.burst.small or bool(fl_burst_joins(&self.burst, begin, work))
+        fl_burst_ended(&self.burst, end, shared)
+        return shared
 
 
 def plain_floats(*arrays):

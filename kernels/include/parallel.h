@@ -16,15 +16,16 @@ enum { FL_MAX_THREADS = 4096, FL_FORCE_TEAM = 1 << 16 };
 typedef void fl_body(void *job, ptrdiff_t begin, ptrdiff_t end, int thread);
 
 /* How many threads to use for `tasks` independent tasks that are `work` flops in all (or, where memory is the limit,
- * four times the bytes moved). */
+ * four times the bytes moved).  For small work that depends on what this thread did just before: see burst.h. */
 int fl_team(int threads, ptrdiff_t tasks, double work);
 
 /* Run body over [0, tasks), one contiguous share per thread; `team` comes from fl_team. */
 void fl_parallel(int team, ptrdiff_t tasks, fl_body *body, void *job);
 
-/* The counter of regions in flight, which all modules of the process share through the runtime module. */
-int *fl_regions_in_flight(void);
-void fl_share_regions_in_flight(int *counter);
+/* What is known of teams, which all modules of the process share through the runtime module. */
+typedef struct fl_teams fl_teams;
+fl_teams *fl_teams_shared(void);
+void fl_teams_share(fl_teams *teams);
 
 void fl_parallel_init(void); /* once per module: makes fork() safe */
 int fl_openmp_version(void); /* _OPENMP's date, 0 when built without OpenMP */

@@ -3,6 +3,7 @@
 #include "parallel.h"
 
 #include "buffers.h"
+#include "burst.h"
 #include "fl_types.h"
 #include "placement.h"
 
@@ -15,18 +16,28 @@
 #define FL_HAVE_FORK 1
 #endif
 
-/* Below this, starting a team costs more than it brings. */
-static const double MIN_WORK = 4e6;
+/* Below this for each member, not even a team that is awake pays. */
+static const double MIN_SHARE = 0.5e6;
 
 /* How often a member that is done looks for the others before it may sleep: some 200 microseconds.  To be woken costs
  * half of that, and a caller that was woken by a member may find itself on the member's core. */
 enum { JOIN_SPINS = 20000 };
 
-static int own_counter;
-static int *in_flight = &own_counter;
+struct fl_teams {
+    int regions; /* in flight */
+    fl_burst *(*burst)(void);
+};
 
-int *fl_regions_in_flight(void) { return in_flight; }
-void fl_share_regions_in_flight(int *counter) { in_flight = counter; }
+static fl_burst *burst_of_thread(void) {
+    static _Thread_local fl_burst burst;
+    return &burst;
+}
+
+static fl_teams own = {.burst = burst_of_thread};
+static fl_teams *teams = &own;
+
+fl_teams *fl_teams_shared(void) { return teams; }
+void fl_teams_share(fl_teams *shared) { teams = shared; }
 
 #ifdef FL_HAVE_FORK
 /* libgomp's team does not survive fork(): the child would wait for it for ever.  omp_pause_resource_all lets the team go
@@ -40,7 +51,7 @@ static void before_fork(void) {
 }
 
 static void in_child(void) {
-    *in_flight = 0;
+    teams->regions = 0;
     if (!pause_resources) no_teams = 1;
 }
 
@@ -59,17 +70,25 @@ void fl_parallel_init(void) {}
 #ifdef _OPENMP
 int fl_openmp_version(void) { return _OPENMP; }
 int fl_openmp_max_threads(void) { return omp_get_max_threads(); }
+static double seconds(void) { return omp_get_wtime(); }
 #else
 int fl_openmp_version(void) { return 0; }
 int fl_openmp_max_threads(void) { return 1; }
+static double seconds(void) { return 0; }
 #endif
 
 int fl_team(int threads, ptrdiff_t tasks, double work) {
-    int forced = threads > FL_FORCE_TEAM;
+    const int forced = threads > FL_FORCE_TEAM;
+    if (no_teams || (!forced && work < 2 * MIN_SHARE)) return 1;
     int team = forced ? threads - FL_FORCE_TEAM : threads;
-    if (no_teams || (!forced && work < MIN_WORK)) return 1;
     if (team < 0) team = FL_MIN(-team, fl_openmp_max_threads());
-    return (int)FL_MAX(1, FL_MIN(team, tasks));
+    team = (int)FL_MAX(1, FL_MIN(team, tasks));
+    if (team == 1) return 1;
+    fl_burst *burst = teams->burst();
+    burst->small = !forced && work < FL_WAKE_WORK;
+    if (!burst->small) return team;
+    if (work < team * MIN_SHARE) return 1;
+    return fl_probing() || fl_burst_joins(burst, seconds(), work) ? team : 1;
 }
 
 #ifdef _OPENMP
@@ -89,17 +108,20 @@ static void run_team(int team, ptrdiff_t tasks, fl_body *body, void *job) {
 
 void fl_parallel(int team, ptrdiff_t tasks, fl_body *body, void *job) {
     if (fl_probing()) return;
+    fl_burst *burst = teams->burst();
 #ifdef _OPENMP
     if (team > 1) {
         /* Teams of several calling threads at once would only fight for the cores: the first caller gets one. */
-        if (__atomic_fetch_add(in_flight, 1, __ATOMIC_RELAXED) == 0) {
-            run_team(team, tasks, body, job);
-            __atomic_fetch_sub(in_flight, 1, __ATOMIC_RELAXED);
+        const int alone = __atomic_fetch_add(&teams->regions, 1, __ATOMIC_RELAXED) == 0;
+        if (alone) run_team(team, tasks, body, job);
+        __atomic_fetch_sub(&teams->regions, 1, __ATOMIC_RELAXED);
+        if (alone) {
+            fl_burst_ended(burst, seconds(), 1);
             return;
         }
-        __atomic_fetch_sub(in_flight, 1, __ATOMIC_RELAXED);
     }
 #endif
     (void)team;
     body(job, 0, tasks, 0);
+    if (burst->small) fl_burst_ended(burst, seconds(), 0);
 }
