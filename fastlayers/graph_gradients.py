@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastlayers import ops
 from fastlayers.graph_plan import Place
 
 
@@ -12,7 +13,6 @@ class Gradients:
 
     def __init__(self, blank: tuple[None, ...]) -> None:
         self.of: list[Any] = list(blank)
-        self._sums: set[int] = set()  # tensors whose gradient is an array of ours, to be added to in place
 
     def take(self, number: int) -> Any:
         gradient, self.of[number] = self.of[number], None
@@ -41,8 +41,4 @@ class Gradients:
                     f"the backward of {who} returned dx of shape {gradient.shape} {gradient.dtype} for a tensor "
                     f"whose gradient is {present.shape} {present.dtype} where else it is used"
                 )
-            if number in self._sums:
-                present += gradient
-            else:
-                self.of[number] = present + gradient
-                self._sums.add(number)
+            self.of[number] = ops.add(present, gradient, name=who)

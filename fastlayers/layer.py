@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from fastlayers.shapes import check_bool, checked_size, checked_sizes
 
 __all__ = ["Layer", "Parameter"]
 
-_BOOKKEEPING = frozenset({"_arguments", "_weights", "_built_for", "_slidings"})
+_BOOKKEEPING = frozenset({"_arguments", "_weights", "_built_for", "_slidings", "_dtype", "_seed", "_generator"})
 
 
 class Layer(Configurable):
@@ -273,11 +273,12 @@ class Layer(Configurable):
                 else:
                     yield path + part, child
 
-    def _children(self) -> Iterator[tuple[str, Layer | Parameter]]:
-        yield from self._weights.items()
+    def _children(self) -> Iterable[tuple[str, Layer | Parameter]]:
+        found = list(self._weights.items())
         for name, value in list(vars(self).items()):
-            if isinstance(value, _HOLDERS) and name not in _BOOKKEEPING:
-                yield from _layers_and_weights(name, value)
+            if type(value) not in _LEAVES and name not in _BOOKKEEPING and isinstance(value, _HOLDERS):
+                _gather(name, value, found)
+        return found
 
     @property
     def trainable(self) -> bool:
@@ -339,7 +340,8 @@ _HOW_TO_BUILD = (
 )
 
 
-_HOLDERS = (Layer, Parameter, list, tuple, dict, set, frozenset)  # what may be or hold layers and weights
+_HOLDERS = (tuple, list, dict, Parameter, Layer, set, frozenset)  # what may be or hold layers and weights
+_LEAVES = frozenset({type(None), bool, int, float, str})  # what most attributes are, told from those at a glance
 
 
 def snake_case(name: str) -> str:
@@ -348,16 +350,15 @@ def snake_case(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
 
 
-def _layers_and_weights(path: str, value: Any) -> Iterator[tuple[str, Layer | Parameter]]:
+def _gather(path: str, value: Any, found: list[tuple[str, Any]]) -> None:
+    """Add the layers and weights that `value` is or holds to `found`, by their paths."""
     if isinstance(value, (Layer, Parameter)):
-        yield path, value
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            if isinstance(item, _HOLDERS):
-                yield from _layers_and_weights(f"{path}/{index}", item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if isinstance(item, _HOLDERS):
-                yield from _layers_and_weights(f"{path}/{key}", item)
-    elif isinstance(value, (set, frozenset)) and any(isinstance(item, (Layer, Parameter)) for item in value):
-        raise TypeError(f"{path} is a set, which has no order: keep layers and weights in a list or a dict")
+        found.append((path, value))
+    elif isinstance(value, (set, frozenset)):
+        if any(isinstance(item, (Layer, Parameter)) for item in value):
+            raise TypeError(f"{path} is a set, which has no order: keep layers and weights in a list or a dict")
+    else:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            if type(item) not in _LEAVES and isinstance(item, _HOLDERS):
+                _gather(f"{path}/{key}", item, found)
