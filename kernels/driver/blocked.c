@@ -13,9 +13,10 @@
 #include "skinny_ukernels.h"
 
 enum {
-    PACKED_BYTES = 1 << 20, /* of B at work on */
-    STRIP = 48,             /* rows of C finished at once: a multiple of all tiles */
-    PACKING = 8,            /* multiply-adds that packing an element takes the time of */
+    PACKED_BYTES = 512 << 10, /* of B at work on: with as many of what comes next they stay in L2 */
+    ROW_BYTES = 2 << 10,      /* of B, in a block of full depth at most */
+    STRIP = 48,               /* rows of C finished at once: a multiple of all tiles */
+    PACKING = 8,              /* multiply-adds that packing an element takes the time of */
 };
 
 static const fl_blocked_ukernels *const ukernels[] = {FL_ISA_ROWS(blocked)};
@@ -34,6 +35,7 @@ typedef struct {
     fl_real alpha;
     fl_real *b_sums; /* of B's columns, or NULL */
     int isa;
+    ptrdiff_t depth;                   /* of a block of B */
     ptrdiff_t row_parts, column_parts; /* for the threads */
     char *scratch;
     ptrdiff_t scratch_bytes;
@@ -65,40 +67,61 @@ static void sum_b(const product *p, range columns) {
         for (ptrdiff_t j = columns.begin; j < columns.end; j++) p->b_sums[j] += p->b[k * p->b_k + j];
 }
 
-static void chunk(const product *p, range rows, range columns, fl_real *packed) {
-    const fl_blocked_ukernels *uk = ukernels[p->isa];
-    const ptrdiff_t n = columns.end - columns.begin;
-    ptrdiff_t k = 0;
-    do {
-        const ptrdiff_t depth = FL_MIN(FL_BLOCKED_DEPTH, p->k - k);
-        uk->pack(depth, n, p->b + k * p->b_k + columns.begin * p->b_col, p->b_k, p->b_col, packed);
-        for (range r = {rows.begin, 0}; r.begin < rows.end; r.begin = r.end) {
-            r.end = FL_MIN(rows.end, r.begin + STRIP);
-            uk->product(r.end - r.begin, n, depth, p->a + r.begin * p->a_row + k * p->a_k, p->a_row, p->a_k, packed,
-                        p->c + r.begin * p->n + columns.begin, p->n, k > 0);
-            if (k + depth == p->k) finish(p, r, columns);
-        }
-        k += FL_BLOCKED_DEPTH;
-    } while (k < p->k);
-}
+/* A block of B: some of its columns, and k. */
+typedef struct {
+    range columns, k;
+} block;
 
 static ptrdiff_t chunk_columns(const product *p) {
     const ptrdiff_t panel = ukernels[p->isa]->panel;
-    return PACKED_BYTES / (ptrdiff_t)sizeof(fl_real) / FL_MIN(FL_BLOCKED_DEPTH, FL_MAX(1, p->k)) / panel * panel;
+    return PACKED_BYTES / (ptrdiff_t)sizeof(fl_real) / FL_MAX(1, p->depth) / panel * panel;
+}
+
+static ptrdiff_t blocks_along_k(const product *p) { return FL_MAX(1, fl_ceil_div(p->k, FL_MAX(1, p->depth))); }
+
+/* Number `i` of the blocks of so many columns in so many chunks; none beyond the last. */
+static block block_of(const product *p, range columns, ptrdiff_t chunks, ptrdiff_t i) {
+    const ptrdiff_t along_k = blocks_along_k(p), k = i % along_k * p->depth;
+    if (i == chunks * along_k) return (block){{0, 0}, {0, 0}};
+    range chunk = part(columns.end - columns.begin, ukernels[p->isa]->panel, i / along_k, chunks);
+    return (block){{columns.begin + chunk.begin, columns.begin + chunk.end}, {k, FL_MIN(p->k, k + p->depth)}};
+}
+
+static ptrdiff_t size_of(range r) { return r.end - r.begin; }
+static const fl_real *start_of(const product *p, const block *b) {
+    return p->b + b->k.begin * p->b_k + b->columns.begin * p->b_col;
+}
+static fl_runs runs_of(const product *p, const block *b) {
+    return p->b_col == 1 ? fl_runs_of(size_of(b->k), size_of(b->columns), start_of(p, b), p->b_k)
+                         : fl_runs_of(size_of(b->columns), size_of(b->k), start_of(p, b), p->b_col);
+}
+
+static void multiply_block(const product *p, range rows, const block *b, const fl_real *packed, fl_runs *next) {
+    const ptrdiff_t n = size_of(b->columns), depth = size_of(b->k);
+    for (range r = {rows.begin, 0}; r.begin < rows.end; r.begin = r.end) {
+        r.end = FL_MIN(rows.end, r.begin + STRIP);
+        const fl_real *a = p->a + r.begin * p->a_row + b->k.begin * p->a_k;
+        fl_real *c = p->c + r.begin * p->n + b->columns.begin;
+        ukernels[p->isa]->product(size_of(r), n, depth, a, p->a_row, p->a_k, packed, c, p->n, b->k.begin > 0, rows.end - r.end,
+                                  next);
+        if (b->k.end == p->k) finish(p, r, b->columns);
+    }
 }
 
 static void run_parts(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const product *p = job;
     const fl_blocked_ukernels *uk = ukernels[p->isa];
+    fl_real *packed = (fl_real *)(p->scratch + thread * p->scratch_bytes);
     for (ptrdiff_t number = begin; number < end; number++) {
         const range rows = part(p->m, uk->rows, number / p->column_parts, p->row_parts);
-        const range all = part(p->n, uk->panel, number % p->column_parts, p->column_parts);
-        if (p->b_sums && number < p->column_parts) sum_b(p, all);
-        const ptrdiff_t chunks = fl_ceil_div(all.end - all.begin, chunk_columns(p));
-        for (ptrdiff_t i = 0; i < chunks; i++) {
-            range columns = part(all.end - all.begin, uk->panel, i, chunks);
-            columns.begin += all.begin, columns.end += all.begin;
-            chunk(p, rows, columns, (fl_real *)(p->scratch + thread * p->scratch_bytes));
+        const range columns = part(p->n, uk->panel, number % p->column_parts, p->column_parts);
+        if (p->b_sums && number < p->column_parts) sum_b(p, columns);
+        const ptrdiff_t chunks = fl_ceil_div(size_of(columns), chunk_columns(p)), blocks = chunks * blocks_along_k(p);
+        for (ptrdiff_t i = 0; i < blocks; i++) {
+            const block b = block_of(p, columns, chunks, i), after = block_of(p, columns, chunks, i + 1);
+            fl_runs next = runs_of(p, &after);
+            uk->pack(size_of(b.k), size_of(b.columns), start_of(p, &b), p->b_k, p->b_col, packed);
+            multiply_block(p, rows, &b, packed, &next);
         }
     }
 }
@@ -120,15 +143,22 @@ static void share_out(product *p, int team) {
     }
 }
 
+/* As deep as so many columns allow, and all of one depth. */
+static ptrdiff_t block_depth(const product *p) {
+    const ptrdiff_t most = FL_MIN(FL_BLOCKED_DEPTH, PACKED_BYTES / FL_MIN(p->n * (ptrdiff_t)sizeof(fl_real), ROW_BYTES));
+    return p->k ? fl_ceil_div(p->k, fl_ceil_div(p->k, most)) : 0;
+}
+
 static int run(const fl_dense *d, product *p) {
     if (p->m == 0 && p->b_sums) sum_b(p, (range){0, p->n});
     if (p->m == 0 || p->n == 0) return FL_OK;
     const fl_blocked_ukernels *uk = ukernels[p->isa];
     const ptrdiff_t panels = fl_ceil_div(p->n, uk->panel);
+    p->depth = block_depth(p);
     const int team = fl_team(d->threads, fl_ceil_div(p->m, uk->rows) * panels, FL(dense_work)(d));
     share_out(p, team);
     const ptrdiff_t most = FL_MIN(panels, chunk_columns(p) / uk->panel);
-    const ptrdiff_t panel_size = FL_MIN(FL_BLOCKED_DEPTH, p->k) * uk->panel + FL_BLOCKED_SPACE;
+    const ptrdiff_t panel_size = p->depth * uk->panel + FL_BLOCKED_SPACE;
     p->scratch_bytes = fl_ceil_div(most * panel_size * (ptrdiff_t)sizeof(fl_real), 64) * 64;
     const size_t bytes = (size_t)(team * p->scratch_bytes);
     p->scratch = fl_buffer_get(bytes);

@@ -4,6 +4,7 @@
 #ifndef FL_BLOCKED_UKERNELS_H
 #define FL_BLOCKED_UKERNELS_H
 
+#include "blocking.h"
 #include "fl_types.h"
 
 enum {
@@ -11,11 +12,26 @@ enum {
     FL_BLOCKED_SPACE = 16,  /* elements left free after a panel: panels a power of two apart would share a cache set */
 };
 
+/* Memory that will be read soon, and is asked for line by line: `runs` of them, `lines` each. */
+typedef struct {
+    const char *at;         /* the next line */
+    ptrdiff_t left;         /* lines of this run from there on */
+    ptrdiff_t lines, skip;  /* of every run; bytes from one's last line to the next one */
+    ptrdiff_t runs;
+} fl_runs;
+
+/* `runs` runs of n elements, `step` elements apart */
+static inline fl_runs fl_runs_of(ptrdiff_t runs, ptrdiff_t n, const fl_real *first, ptrdiff_t step) {
+    const ptrdiff_t bytes = n * (ptrdiff_t)sizeof *first, lines = (bytes + 2 * FL_LINE - 2) / FL_LINE;
+    return (fl_runs){(const char *)first, lines, lines, step * (ptrdiff_t)sizeof *first - lines * FL_LINE, n > 0 ? runs : 0};
+}
+
 typedef struct {
     /* c(i, j) = [ c(i, j) + ] sum over k of a[i * a_row + k * a_k] b(k, j),   i < m, j < n, k < depth <= FL_BLOCKED_DEPTH;
-     * a_row or a_k is 1, b as `pack` lays it out */
+     * a_row or a_k is 1, b as `pack` lays it out.  Meanwhile rows of a are asked for, of which `m_after` more than m will be
+     * needed, and what next_b has. */
     void (*product)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, ptrdiff_t a_row, ptrdiff_t a_k,
-                    const fl_real *packed, fl_real *c, ptrdiff_t c_row, int accumulate);
+                    const fl_real *packed, fl_real *c, ptrdiff_t c_row, int accumulate, ptrdiff_t m_after, fl_runs *next_b);
 
     /* b(k, j) = b[k * b_k + j * b_col], b_k or b_col is 1, in panels of `panel` columns, a rest of less than half of them in
      * one of half the width: [panel][k][width], zero beyond n, FL_BLOCKED_SPACE elements after each panel */
