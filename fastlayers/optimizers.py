@@ -2,6 +2,9 @@
 
 Update rules and argument names are Keras 3's. `weight_decay` is decoupled: before each step a weight is
 multiplied by 1 - learning_rate·weight_decay (Loshchilov and Hutter, arXiv:1711.05101).
+
+Rates are checked when an optimizer is made and weights when they are: a step calls the backend. The functions of
+`fastlayers.ops`, which check everything, are for arrays that come without a `Parameter`.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from fastlayers import ops
+from fastlayers.backend import run
 from fastlayers.checks import Array, real
 from fastlayers.layer import snake_case
 from fastlayers.parameter import Parameter
@@ -88,15 +91,15 @@ class SGD(Optimizer):
         self.nesterov = check_bool(self.name, "nesterov", nesterov)
 
     def update(self, parameter: Parameter, slots: dict[str, Any]) -> None:
-        ops.sgd_update(
+        run(
+            "sgd_update",
             parameter.value,
             parameter.grad,
             _slot(slots, "velocity", parameter) if self.momentum else None,
-            learning_rate=self.learning_rate,
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            weight_decay=self.weight_decay or 0.0,
-            name=self.name,
+            self.learning_rate,
+            self.momentum,
+            self.nesterov,
+            self.weight_decay or 0.0,
         )
 
 
@@ -123,18 +126,18 @@ class Adam(Optimizer):
 
     def update(self, parameter: Parameter, slots: dict[str, Any]) -> None:
         slots["step"] = slots.get("step", 0) + 1
-        ops.adam_update(
+        run(
+            "adam_update",
             parameter.value,
             parameter.grad,
             _slot(slots, "m", parameter),
             _slot(slots, "v", parameter),
-            step=slots["step"],
-            learning_rate=self.learning_rate,
-            beta_1=self.beta_1,
-            beta_2=self.beta_2,
-            epsilon=self.epsilon,
-            weight_decay=self.weight_decay or 0.0,
-            name=self.name,
+            slots["step"],
+            self.learning_rate,
+            self.beta_1,
+            self.beta_2,
+            self.epsilon,
+            self.weight_decay or 0.0,
         )
 
 
@@ -155,7 +158,9 @@ class AdamW(Adam):
 
 def _slot(slots: dict[str, Any], name: str, parameter: Parameter) -> Array:
     """An array like the parameter, zero at first."""
-    if name not in slots:
-        slots[name] = np.zeros_like(parameter.value)
-    array: Array = slots[name]
+    array: Array | None = slots.get(name)
+    if array is None:
+        array = slots[name] = np.zeros_like(parameter.value)
+    elif array.dtype != parameter.dtype:  # which was converted since
+        array = slots[name] = array.astype(parameter.dtype)
     return array

@@ -157,3 +157,12 @@ def plain_floats(*arrays):
         if cnp.PyArray_TYPE(<cnp.ndarray> array) != typenum:
             return False
     return typenum == cnp.NPY_FLOAT or typenum == cnp.NPY_DOUBLE
+
+
+def all_below(const cnp.int64_t[::1] numbers, cnp.int64_t bound):
+    """Whether all of these numbers are in 0 ... bound - 1."""
+    cdef Py_ssize_t i
+    for i in range(numbers.shape[0]):
+        if numbers[i] < 0 or numbers[i] >= bound:
+            return False
+    return True

@@ -323,6 +323,19 @@ class TestStep:
         gc.collect()
         assert len(optimizer._slots) == 0
 
+    @pytest.mark.parametrize("make", [lambda: optimizers.SGD(0.5, momentum=0.5), lambda: optimizers.Adam(0.5)])
+    def test_state_follows_a_weight_that_is_converted(self, make: Any) -> None:
+        values = []
+        for dtype in ("f4", "f8"):
+            optimizer, p = make(), self.parameter()
+            optimizer.step([p])
+            p.convert(np.dtype(dtype))
+            p.grad += 3
+            optimizer.step([p])
+            values.append(p.value)
+        assert values[1].dtype == np.float64
+        assert np.allclose(*values, rtol=1e-6)
+
     @pytest.mark.parametrize(("given", "got"), [(fl.Dense(3), "Dense"), ([np.ones(3)], "ndarray"), ("w", "str")])
     def test_takes_parameters_only(self, given: Any, got: str) -> None:
         with pytest.raises(TypeError, match=rf"sgd.step expects parameters, as from model.parameters\(\), got {got}"):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastlayers._kernels.runtime import all_below
 from fastlayers.backend import run
 from fastlayers.checks import Array, same_floats
 from fastlayers.ops.geometry import expect_shape, rows
@@ -74,7 +75,8 @@ def class_indices(name: str, labels: ArrayLike, y_shape: tuple[int, ...]) -> Arr
         raise TypeError(f"{name} expects labels to be whole numbers, got dtype {array.dtype}")
     if array.dtype.kind == "f":
         _refuse(name, array, array != np.floor(array), "whole numbers")
-    if array.size and (array.min() < 0 or array.max() >= y_shape[-1]):
+    usual = array.dtype == np.int64 and array.flags.carray
+    if not usual or not all_below(array.reshape(-1), y_shape[-1]):
         _refuse(name, array, (array < 0) | (array >= y_shape[-1]), f"in 0 … {y_shape[-1] - 1}")
     return array.astype(np.int64, copy=False)
 
