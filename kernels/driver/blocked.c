@@ -5,12 +5,15 @@
  *     loop 3    blocks of k: a block of B is packed, and stays in L2
  *     loop 2    strips of rows: a few rows of A at a time are copied to L1
  *     loop 1    panels of columns: the register tile */
+#include <string.h>
+
 #include "activation_codes.h"
 #include "blocked_ukernels.h"
 #include "buffers.h"
 #include "dense_algorithms.h"
 #include "parallel.h"
 #include "skinny_ukernels.h"
+#include "sum_rows_ukernels.h"
 
 enum {
     PACKED_BYTES = 512 << 10, /* of B at work on: with as many of what comes next they stay in L2 */
@@ -21,6 +24,7 @@ enum {
 
 static const fl_blocked_ukernels *const ukernels[] = {FL_ISA_ROWS(blocked)};
 static const fl_skinny_ukernels *const epilogues[] = {FL_ISA_ROWS(skinny)};
+static const fl_sum_rows_ukernels *const sums[] = {FL_ISA_ROWS(sum_rows)};
 
 /* C (m, n) = f( A B + bias ), A(i, k) = a[i * a_row + k * a_k], B(k, j) = b[k * b_k + j * b_col] */
 typedef struct {
@@ -62,9 +66,9 @@ static void finish(const product *p, range rows, range columns) {
 }
 
 static void sum_b(const product *p, range columns) {
-    for (ptrdiff_t j = columns.begin; j < columns.end; j++) p->b_sums[j] = 0;
-    for (ptrdiff_t k = 0; k < p->k; k++)
-        for (ptrdiff_t j = columns.begin; j < columns.end; j++) p->b_sums[j] += p->b[k * p->b_k + j];
+    const ptrdiff_t n = columns.end - columns.begin;
+    memset(p->b_sums + columns.begin, 0, (size_t)n * sizeof *p->b_sums);
+    sums[p->isa]->add(p->k, n, p->b + columns.begin, p->b_k, p->b_sums + columns.begin);
 }
 
 /* A block of B: some of its columns, and k. */
