@@ -56,6 +56,7 @@ ROWS = {
     "lenet 1": ConvCase(3, 28, 27, 1, 6, (5, 5), padding="same", activation="tanh"),
     "lenet 2": ConvCase(3, 14, 13, 6, 16, (5, 5), activation="relu"),
     "cifar": ConvCase(2, 32, 31, 3, 32, (3, 3), padding="same", activation="relu"),
+    "first layer, long chunks": ConvCase(4, 33, 31, 3, 10, (3, 3), padding="same"),
     "resnet stem": ConvCase(1, 37, 39, 3, 16, (7, 7), (2, 2), 3, bias=False),
     "resnet block": ConvCase(1, 14, 15, 34, 33, (3, 3), padding=1, bias=False),
     "resnet down": ConvCase(2, 13, 12, 17, 33, (3, 3), (2, 2), "same", activation="relu"),

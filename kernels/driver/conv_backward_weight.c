@@ -2,9 +2,9 @@
  *
  *     dkernel(tap, c, o) = sum over output pixels p of  x(p's pixel under the tap, c) dy(p, o)
  *
- * as one product of (tap, c) rows and o columns with the pixels as its depth.  The pixels are cut into chunks, the
- * chunks into a number of slices that depends on the problem alone; each slice is summed by one thread into a gradient
- * of its own, and the slices are added in order.
+ * as one product of (tap, c) rows and o columns with the pixels as its depth; dbias is one more row, under an x of ones.
+ * The pixels are cut into chunks, the chunks into a number of slices that depends on the problem alone; each slice is
+ * summed by one thread into a gradient of its own, and the slices are added in order.
  *
  *     loop 4   tasks = part of the columns x part of the channels x slice, shared out over the team
  *     loop 3   chunks of the slice: x with its padding is copied for one chunk at a time, and dy unless it is narrow
@@ -20,7 +20,6 @@
 #include "gemm_ukernels.h"
 #include "panels.h"
 #include "parallel.h"
-#include "sum_rows_ukernels.h"
 #include "weight_chunks.h"
 
 enum {
@@ -32,7 +31,6 @@ enum {
 };
 
 static const fl_gemm_ukernels *const ukernels[] = {FL_ISA_ROWS(gemm)};
-static const fl_sum_rows_ukernels *const sums[] = {FL_ISA_ROWS(sum_rows)};
 
 typedef struct {
     const fl_conv *c;
@@ -41,7 +39,9 @@ typedef struct {
     const fl_real *dy;
     fl_real *dkernel, *dbias;
     ptrdiff_t k, n;          /* channels and filters of a group */
-    ptrdiff_t panels_per_group, panels;
+    ptrdiff_t chunk_pixels;  /* at most */
+    int in_place, tall;      /* dy is read as it stands, and by tall tiles where rows are left for one */
+    ptrdiff_t nr, panels_per_group, panels; /* of so many columns */
     ptrdiff_t slices, column_parts, channel_parts, part_channels; /* of each group */
     ptrdiff_t channel_block, groups_together; /* channels of a group packed at once, and groups */
     fl_real *partial;        /* [slice][dkernel, then dbias] */
@@ -54,9 +54,11 @@ typedef struct {
 typedef struct {
     fl_weight_chunk chunk;
     ptrdiff_t first_panel, last_panel, first_channel, last_channel;
-    const fl_real **lists; /* [list][mr]: where the tile reads x */
+    ptrdiff_t run_count, *runs; /* [run of pixels side by side]: where it begins in packed x */
     fl_real *dy;           /* [panel][pixel][width], nr places reserved for each pixel */
     fl_real *x;            /* see weight_chunks.h */
+    fl_real *ones;         /* as much as a lane of x */
+    fl_real *dkernel, *dbias; /* of the task's slice */
 } task;
 
 /* One column panel of dy under a chunk: row p begins at first + p * step, and may be read up to the tile's width. */
@@ -65,27 +67,25 @@ typedef struct {
     ptrdiff_t step, columns, width;
 } dy_panel;
 
-static ptrdiff_t lists_bytes(const plan *p) {
-    return fl_ceil_div(p->chunks.images * p->chunks.rows * p->uk->mr * (ptrdiff_t)sizeof(void *), FL_LINE) * FL_LINE;
+static ptrdiff_t runs_bytes(const plan *p) {
+    return fl_ceil_div(p->chunks.images * p->chunks.rows * (ptrdiff_t)sizeof(ptrdiff_t), FL_LINE) * FL_LINE;
 }
 
 /* Elements from one packed panel of dy to the next: a line more than they need, so as not to lie a power of two apart. */
-static ptrdiff_t dy_panel_size(const plan *p) { return FL_CHUNK_PIXELS * p->uk->nr + FL_LINE / (ptrdiff_t)sizeof(fl_real); }
+static ptrdiff_t dy_panel_size(const plan *p) { return p->chunk_pixels * p->nr + FL_LINE / (ptrdiff_t)sizeof(fl_real); }
 
 static ptrdiff_t panel_columns(const plan *p, ptrdiff_t panel) {
-    return FL_MIN(p->uk->nr, p->n - panel % p->panels_per_group * p->uk->nr);
+    return FL_MIN(p->nr, p->n - panel % p->panels_per_group * p->nr);
 }
 static ptrdiff_t panel_first(const plan *p, ptrdiff_t panel) {
-    return panel / p->panels_per_group * p->n + panel % p->panels_per_group * p->uk->nr;
+    return panel / p->panels_per_group * p->n + panel % p->panels_per_group * p->nr;
 }
 
-/* Rows of dy as narrow as a panel are read as they stand, and rows twice as wide where few tiles read them; but not the
- * last rows of all, where nothing follows that a tile could read. */
+/* The last rows of all are not: nothing follows that a tile could read. */
 static int in_place(const plan *p, const fl_weight_chunk *k, ptrdiff_t panel, ptrdiff_t width) {
     const fl_conv *c = p->c;
-    const ptrdiff_t rows = c->window.kh * c->window.kw * p->k, all = c->batch * c->window.oh * c->window.ow;
-    const ptrdiff_t panels = rows <= FEW_TILES * p->uk->mr ? 2 : 1, last = k->first + k->pixels - 1;
-    return c->filters <= panels * p->uk->nr && (all - last) * c->filters - panel_first(p, panel) >= width;
+    const ptrdiff_t all = c->batch * c->window.oh * c->window.ow, last = k->first + k->pixels - 1;
+    return p->in_place && (all - last) * c->filters - panel_first(p, panel) >= width;
 }
 
 static dy_panel panel_of_dy(const plan *p, const task *t, ptrdiff_t panel) {
@@ -111,46 +111,43 @@ static void pack_dy(const plan *p, const task *t) {
         }
 }
 
-/* Pack dy where needed, and add it to dbias unless that is NULL. */
-static void prepare_dy(const plan *p, const task *t, fl_real *dbias) {
-    pack_dy(p, t);
-    for (ptrdiff_t panel = t->first_panel; dbias && panel < t->last_panel; panel++) {
-        const dy_panel d = panel_of_dy(p, t, panel);
-        sums[p->c->isa]->add(t->chunk.pixels, d.columns, d.first, d.step, dbias + panel_first(p, panel));
-    }
-}
-
-/* Pointers to the runs of a row of the chunk that begins at x: one where they lie a fixed step apart, otherwise `lists`. */
-static void list_runs(const plan *p, const task *t, const fl_real *x, ptrdiff_t lists, const fl_real **to) {
+/* Where each run of pixels that are side by side in packed x begins there.  Returns how many there are. */
+static ptrdiff_t find_runs(const plan *p, const task *t) {
     const fl_weight_chunks *s = &p->chunks;
-    if (lists == 1) {
-        *to = x;
-        return;
-    }
-    for (ptrdiff_t number = 0; number < t->chunk.images; number++, x += s->x_rows * s->x_cols * s->lane)
-        for (ptrdiff_t r = 0; r < lists / t->chunk.images; r++, to += p->uk->mr) *to = x + r * s->step_y * s->x_cols * s->lane;
+    const int one_run = s->step_y == 1 && t->chunk.cols * s->step_x == s->x_cols; /* rows follow each other */
+    const ptrdiff_t rows = one_run ? 1 : t->chunk.rows;
+    for (ptrdiff_t i = 0; i < t->chunk.images * rows; i++)
+        t->runs[i] = (i / rows * s->x_rows + i % rows * s->step_y) * s->x_cols * s->lane;
+    return t->chunk.images * rows;
 }
 
-/* Loop 1: rows (tap, c) for channels [first, first + count) of a group, packed from x on, times the task's panels of it. */
+/* The height of the next tile, when so many rows are left: a tall one where no other would do less work for nothing. */
+static ptrdiff_t tile_height(const plan *p, ptrdiff_t left) {
+    const fl_gemm_ukernels *uk = p->uk;
+    return p->tall && fl_ceil_div(left, uk->mr_short) * uk->mr_short >= uk->mr_tall ? uk->mr_tall : fl_tile_rows(uk, left);
+}
+
+/* Loop 1: rows (tap, c) for channels [first, first + count) of a group, packed from x on, times the task's panels of it, and the
+ * ones times them where the channels are the first. */
 static void run_tiles(const plan *p, const task *t, ptrdiff_t group, ptrdiff_t first, ptrdiff_t count, const fl_real *x,
-                      fl_real *dkernel, int accumulate) {
+                      int accumulate) {
     const fl_weight_chunks *s = &p->chunks;
-    const fl_weight_chunk *k = &t->chunk;
-    const ptrdiff_t mr = p->uk->mr, rows = p->c->window.kh * p->c->window.kw * count;
+    const ptrdiff_t products = p->c->window.kh * p->c->window.kw * count, rows = products + (t->dbias && first == 0);
     const ptrdiff_t first_panel = FL_MAX(t->first_panel, group * p->panels_per_group);
     const ptrdiff_t last_panel = FL_MIN(t->last_panel, (group + 1) * p->panels_per_group);
+    const ptrdiff_t run = t->chunk.pixels / t->run_count;
+    const fl_real *rows_of_x[FL_MAX_MR];
     fl_real nowhere[FL_MAX_NR], *rows_of_c[FL_MAX_MR], *out[FL_MAX_MR];
-    const int one_run = s->step_y == 1 && k->cols * s->step_x == s->x_cols; /* rows of pixels follow each other in packed x */
-    const ptrdiff_t runs = one_run ? k->images : k->images * k->rows, run = k->pixels / runs, lists = k->images == 1 ? 1 : runs;
-    fl_tile tile = {.taps = runs, .k = run, .a = t->lists, .a_next = lists == 1 ? 0 : mr, .a_k = s->step_x * s->lane, .c = out,
-                    .a_step = lists == 1 ? s->step_y * s->x_cols * s->lane : 0, .accumulate = accumulate};
+    fl_tile tile = {.taps = t->run_count, .k = run, .a = rows_of_x, .a_at = t->runs, .a_k = s->step_x * s->lane, .c = out,
+                    .accumulate = accumulate};
     fl_weight_row at = {0};
     for (ptrdiff_t row = 0, height; row < rows; row += height) {
-        height = fl_tile_rows(p->uk, rows - row);
+        height = tile_height(p, rows - row);
         for (ptrdiff_t i = 0; i < height; i++) {
-            list_runs(p, t, x + at.pixel + at.lane + at.in_lane, lists, t->lists + i);
-            rows_of_c[i] = dkernel + (at.tap * p->k + first + at.c) * p->c->filters;
-            if (row + i + 1 < rows) fl_next_weight_row(s, count, &at); /* past the end: the last row again */
+            const int product = row + i < products;
+            rows_of_x[i] = product ? x + at.pixel + at.lane + at.in_lane : t->ones;
+            rows_of_c[i] = product ? t->dkernel + (at.tap * p->k + first + at.c) * p->c->filters : t->dbias;
+            if (product) fl_next_weight_row(s, count, &at);
         }
         for (ptrdiff_t panel = first_panel; panel < last_panel; panel++) {
             const dy_panel d = panel_of_dy(p, t, panel);
@@ -159,13 +156,13 @@ static void run_tiles(const plan *p, const task *t, ptrdiff_t group, ptrdiff_t f
             tile.b_k = d.step;
             tile.b_next = run * d.step;
             tile.n = d.columns;
-            fl_tile_of(p->uk, height, d.width)(&tile);
+            (p->tall && height == p->uk->mr_tall ? p->uk->tile_tall : fl_tile_of(p->uk, height, d.width))(&tile);
         }
     }
 }
 
 /* One chunk's share of the task, block of channels by block of channels. */
-static void run_chunk(const plan *p, const task *t, fl_real *dkernel, int accumulate) {
+static void run_chunk(const plan *p, const task *t, int accumulate) {
     const ptrdiff_t last = fl_ceil_div(t->last_panel, p->panels_per_group);
     for (ptrdiff_t group = t->first_panel / p->panels_per_group, groups; group < last; group += groups) {
         groups = FL_MIN(p->groups_together, last - group);
@@ -173,8 +170,7 @@ static void run_chunk(const plan *p, const task *t, fl_real *dkernel, int accumu
             count = FL_MIN(p->channel_block, t->last_channel - c);
             FL(pack_weight_chunk)(&p->chunks, &t->chunk, group * p->k + c, (groups - 1) * p->k + count, t->x);
             for (ptrdiff_t i = 0; i < groups; i++)
-                run_tiles(p, t, group + i, c, count, t->x + i * p->k / p->chunks.lane * fl_lane_size(&p->chunks), dkernel,
-                          accumulate);
+                run_tiles(p, t, group + i, c, count, t->x + i * p->k / p->chunks.lane * fl_lane_size(&p->chunks), accumulate);
         }
     }
 }
@@ -188,19 +184,18 @@ static void run_tasks(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
                   .last_panel = p->panels * (columns + 1) / p->column_parts,
                   .first_channel = channels * p->part_channels,
                   .last_channel = FL_MIN(p->k, (channels + 1) * p->part_channels),
-                  .lists = (const fl_real **)(p->scratch + thread * p->scratch_bytes)};
-        t.dy = (fl_real *)((char *)t.lists + lists_bytes(p));
+                  .dkernel = p->partial ? p->partial + slice * p->partial_size : p->dkernel,
+                  .runs = (ptrdiff_t *)(p->scratch + thread * p->scratch_bytes)};
+        t.dbias = p->dbias && p->partial ? t.dkernel + p->dkernel_size : p->dbias;
+        t.ones = (fl_real *)((char *)t.runs + runs_bytes(p));
+        t.dy = t.ones + fl_lane_size(&p->chunks);
         t.x = t.dy + fl_ceil_div(p->panels, p->column_parts) * dy_panel_size(p);
-        fl_real *dkernel = p->partial ? p->partial + slice * p->partial_size : p->dkernel;
-        fl_real *dbias = p->dbias && p->partial ? dkernel + p->dkernel_size : p->dbias;
-        if (channels > 0) dbias = NULL; /* the first part's */
-        if (dbias)
-            for (ptrdiff_t panel = t.first_panel; panel < t.last_panel; panel++)
-                memset(dbias + panel_first(p, panel), 0, (size_t)panel_columns(p, panel) * sizeof *dbias);
+        for (ptrdiff_t i = 0; i < fl_lane_size(&p->chunks); i++) t.ones[i] = 1;
         for (ptrdiff_t i = chunks * slice / p->slices; i < chunks * (slice + 1) / p->slices; i++) {
             t.chunk = FL(weight_chunk)(&p->chunks, i);
-            prepare_dy(p, &t, dbias);
-            run_chunk(p, &t, dkernel, i > chunks * slice / p->slices);
+            t.run_count = find_runs(p, &t);
+            pack_dy(p, &t);
+            run_chunk(p, &t, i > chunks * slice / p->slices);
         }
     }
 }
@@ -243,18 +238,35 @@ static void block_channels(plan *p) {
     p->groups_together = p->channel_block == p->k && p->k % lane == 0 ? FL_MIN(p->c->groups, affordable / p->k) : 1;
 }
 
+/* Rows of dy as narrow as a panel are read as they stand, and rows twice as wide where few tiles read them.  Tall tiles load more
+ * for a product than those of two vectors do: where dy is wider than one, they must save two passes over it.  One that takes all
+ * rows reads dy but once: then chunks may be long, so that few rows of x are copied for two of them. */
+static void choose_panels(plan *p) {
+    const fl_gemm_ukernels *uk = p->uk;
+    const ptrdiff_t rows = p->c->window.kh * p->c->window.kw * p->k, filters = p->c->filters;
+    const int few_tiles = rows <= FEW_TILES * uk->mr;
+    p->in_place = filters <= (few_tiles ? 2 : 1) * uk->nr;
+    p->tall = p->in_place && (filters <= uk->nr_narrow || (few_tiles && uk->mr_tall > 2 * uk->mr));
+    p->nr = p->tall ? uk->nr_narrow : uk->nr;
+    p->panels_per_group = fl_ceil_div(p->n, p->nr);
+    p->panels = p->c->groups * p->panels_per_group;
+    const ptrdiff_t slice = p->c->batch * p->c->window.oh * p->c->window.ow / FL_SLICES;
+    const int once = p->tall && rows <= uk->mr_tall;
+    p->chunk_pixels = once ? FL_MAX(FL_CHUNK_PIXELS, FL_MIN(FL_LONG_CHUNK_PIXELS, slice)) : FL_CHUNK_PIXELS;
+}
+
 static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias) {
-    plan p = {.c = c, .uk = ukernels[c->isa], .chunks = FL(weight_chunks)(c, x), .dy = dy, .dkernel = dkernel, .dbias = dbias,
+    plan p = {.c = c, .uk = ukernels[c->isa], .dy = dy, .dkernel = dkernel, .dbias = dbias,
               .k = c->channels / c->groups, .n = c->filters / c->groups};
-    p.panels_per_group = fl_ceil_div(p.n, p.uk->nr);
-    p.panels = c->groups * p.panels_per_group;
+    choose_panels(&p);
+    p.chunks = FL(weight_chunks)(c, x, p.chunk_pixels);
     p.dkernel_size = c->window.kh * c->window.kw * p.k * c->filters;
     p.partial_size = p.dkernel_size + (dbias ? c->filters : 0);
     share_out(&p);
     block_channels(&p);
     const ptrdiff_t x_size = fl_ceil_div(p.channel_block * p.groups_together, p.chunks.lane) * fl_lane_size(&p.chunks);
     const ptrdiff_t dy_size = fl_ceil_div(p.panels, p.column_parts) * dy_panel_size(&p);
-    p.scratch_bytes = (lists_bytes(&p) + (x_size + dy_size) * (ptrdiff_t)sizeof(fl_real) + 127) / 64 * 64;
+    p.scratch_bytes = (runs_bytes(&p) + (fl_lane_size(&p.chunks) + dy_size + x_size) * (ptrdiff_t)sizeof(fl_real) + 127) / 64 * 64;
     return p;
 }
 

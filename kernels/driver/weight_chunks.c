@@ -9,12 +9,12 @@
 /* n cut into as few parts of at most `largest` as there may be: the size of an even one. */
 static ptrdiff_t even_share(ptrdiff_t n, ptrdiff_t largest) { return fl_ceil_div(n, fl_ceil_div(n, largest)); }
 
-fl_weight_chunks FL(weight_chunks)(const fl_conv *c, const fl_real *x) {
+fl_weight_chunks FL(weight_chunks)(const fl_conv *c, const fl_real *x, ptrdiff_t pixels) {
     const fl_window *w = &c->window;
     fl_weight_chunks s = {.c = c, .x = x, .lane = FL_MAX(1, FL_MIN(c->channels / c->groups, FL_LINE / (ptrdiff_t)sizeof *x))};
-    s.cols = even_share(w->ow, FL_CHUNK_PIXELS);
-    s.rows = even_share(w->oh, FL_CHUNK_PIXELS / s.cols);
-    s.images = FL_MAX(1, FL_MIN(c->batch, FL_CHUNK_PIXELS / (w->oh * w->ow)));
+    s.cols = even_share(w->ow, pixels);
+    s.rows = even_share(w->oh, pixels / s.cols);
+    s.images = FL_MAX(1, FL_MIN(c->batch, pixels / (w->oh * w->ow)));
     s.in_y = fl_ceil_div(w->oh, s.rows);
     s.in_x = fl_ceil_div(w->ow, s.cols);
     s.count = fl_ceil_div(c->batch, s.images) * s.in_y * s.in_x;

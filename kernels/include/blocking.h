@@ -15,6 +15,7 @@ enum {
     FL_IN_PLACE_BELOW = 64,     /* pixels below which weights are read as they stand, not packed */
     /* weight gradient */
     FL_CHUNK_PIXELS = 256,      /* output pixels of a chunk: packed x and dy stay in L2 */
+    FL_LONG_CHUNK_PIXELS = 1024, /* the same where dy is read only once */
     FL_X_BYTES = 256 << 10,     /* of x packed at once */
     FL_SLICES = 8,              /* partial gradients at most */
     FL_SLICES_BYTES = 8 << 20,  /* of all partial gradients together */

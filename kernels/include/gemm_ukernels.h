@@ -4,11 +4,12 @@
 
 #include "fl_types.h"
 
-enum { FL_MAX_MR = 16, FL_MAX_NR = 64 }; /* no tile has more rows, or columns */
+enum { FL_MAX_MR = 28, FL_MAX_NR = 64 }; /* no tile has more rows, or columns */
 
 /* One tile:  C(i, j) = f( C(i, j) + sum_t sum_k A(t, i, k) B(t, k, j) + bias[j] ),   i < mr, j < n
  *
- *     A(t, i, k) = a[t * a_next + i][a_offset + t * a_step + k * a_k]     rows are read through pointers: no packing
+ *     A(t, i, k) = a[t * a_next + i][a_offset + t * a_step + k * a_k]     rows are read through pointers: no packing;
+ *                                                                         a_at[t] takes the place of t * a_step unless NULL
  *     B(t, k, j) = b[order[t] * b_next + k * b_k + j]                     order NULL: 0, 1, 2 ...
  *     C(i, j)    = c[i][c_offset + j]                                     a row nobody wants points to scratch
  *
@@ -19,6 +20,7 @@ typedef struct {
     ptrdiff_t taps, k;
     const fl_real *const *a;
     ptrdiff_t a_next, a_offset, a_step, a_k;
+    const ptrdiff_t *a_at;
     const fl_real *b;
     ptrdiff_t b_next, b_k;
     const ptrdiff_t *order;
@@ -34,8 +36,9 @@ typedef void fl_run_tile(const fl_tile *);
 
 typedef struct {
     ptrdiff_t mr, mr_short;   /* rows of a tile, and of the one for a short rest */
+    ptrdiff_t mr_tall;        /* rows of a narrow one that reads B once for many of them, from memory if need be */
     ptrdiff_t nr, nr_narrow;  /* columns of a tile, and of the one for a narrow rest */
-    fl_run_tile *tile, *tile_narrow, *tile_short, *tile_short_narrow;
+    fl_run_tile *tile, *tile_narrow, *tile_short, *tile_short_narrow, *tile_tall;
 } fl_gemm_ukernels;
 
 /* The width of the panel, and the tile, that so many columns take. */

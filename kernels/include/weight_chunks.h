@@ -24,7 +24,7 @@ typedef struct {
     ptrdiff_t first, pixels;                       /* the same, as rows of dy */
 } fl_weight_chunk;
 
-fl_weight_chunks FL(weight_chunks)(const fl_conv *c, const fl_real *x);
+fl_weight_chunks FL(weight_chunks)(const fl_conv *c, const fl_real *x, ptrdiff_t pixels);
 fl_weight_chunk FL(weight_chunk)(const fl_weight_chunks *s, ptrdiff_t number);
 
 /* Elements of packed x from one lane of channels to the next: an odd number of lines, since lanes that lie a power of two
