@@ -150,6 +150,28 @@ def test_few_rows_have_the_same_bits_wherever_the_kernel_stands(isa: str, units:
 
 @pytest.mark.parametrize("isa", fl.settings.available_isas())
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [(3, 5), (5, 3), (2, 3), (3, 4)])
+def test_depthwise_has_the_same_bits_wherever_the_image_stands(size: tuple[int, int], dtype: str, isa: str) -> None:
+    rng = np.random.default_rng(0)
+    x, kernel = rng.standard_normal((2, 4, 11, 150)).astype(dtype), rng.standard_normal((*size, 1, 150)).astype(dtype)
+    window = conv2d_window("test", x.shape[1:], size, padding="same")
+    exact, magnitude = (
+        reference(f(x.astype(float)), f(kernel.astype(float)), None, window, 150, "channels_last", "linear", 0.0)
+        for f in (np.positive, np.abs)
+    )
+    with fl.use(isa=isa):
+        results = []
+        for place in range(64 // x.itemsize):  # one of them is the beginning of a cache line
+            copy = np.empty(x.size + place, dtype)[place:].reshape(x.shape)
+            copy[...] = x
+            results.append(fl.ops.conv2d(copy, kernel, padding="same", groups=150))
+    assert (abs(results[0] - exact) <= size[0] * size[1] * np.finfo(dtype).eps * magnitude).all()
+    for other in results[1:]:
+        assert results[0].tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("isa", fl.settings.available_isas())
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("x_shape", "filters", "groups"),
     [

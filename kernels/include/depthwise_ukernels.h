@@ -1,8 +1,9 @@
 /* Depthwise convolution: channels side by side in the vector, one input and one output each; and convolution in groups of
  * so few channels, as many in as out, that whole groups fit a vector.
  *
- * x[i] lists the pixels of the image row under tap row i, those outside of the image pointing to zeros.  Where the pixels are
- * copies, each lies FL_DEPTHWISE_BLOCK after the one before. */
+ * x[i] lists the pixels of the image row under tap row i, those beside the image pointing to zeros.  Where the pixels are
+ * copies, each lies FL_DEPTHWISE_BLOCK after the one before, and so do the weights of the taps of a row; the first ones are
+ * listed alone.  Copied are windows 3 or 5 taps wide, with x_step and tap_step 1. */
 #ifndef FL_DEPTHWISE_UKERNELS_H
 #define FL_DEPTHWISE_UKERNELS_H
 
@@ -56,8 +57,8 @@ typedef struct {
 
 typedef struct {
     ptrdiff_t largest_group;
-    /* to[q * BLOCK + c] = x[q * step + c], q < pixels, c < BLOCK = FL_DEPTHWISE_BLOCK */
-    void (*copy)(ptrdiff_t pixels, const fl_real *x, ptrdiff_t step, fl_real *to);
+    /* to[q * BLOCK + c] = x[q * step + c], q < pixels, c < n <= BLOCK = FL_DEPTHWISE_BLOCK */
+    void (*copy)(ptrdiff_t pixels, ptrdiff_t n, const fl_real *x, ptrdiff_t step, fl_real *to);
     void (*row)(const fl_depthwise_row *);
     void (*sum)(const fl_depthwise_sum *);
 } fl_depthwise_ukernels;

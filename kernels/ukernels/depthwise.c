@@ -28,9 +28,9 @@ FL_INLINE vint first_of_groups(ptrdiff_t group) {
     return lanes;
 }
 
-/* Pixel `column` of the list x; the compiler knows whether it is copied, and so where it lies. */
-FL_INLINE const fl_real *pixel_at(const fl_real *const *x, ptrdiff_t column, const int copied) {
-    return copied ? x[0] + column * BLOCK : x[column];
+/* Pixel, or weights of tap, i of a list; the compiler knows whether they are copied, and so where they lie. */
+FL_INLINE const fl_real *at(const fl_real *const *list, ptrdiff_t i, const int copied) {
+    return copied ? list[0] + i * BLOCK : list[i];
 }
 
 /* Fetch, into L2, the vector at c of `cols` pixels of the next row. */
@@ -38,7 +38,7 @@ FL_INLINE void fetch(const fl_depthwise_ahead *ahead, ptrdiff_t col, ptrdiff_t c
     if (!ahead->x) return;
     for (ptrdiff_t i = 0; i < ahead->rows; i++) {
         const fl_real *x = ahead->x + i * ahead->row_step + col * ahead->col_step + c;
-        for (ptrdiff_t p = 0; p < cols; p++) __builtin_prefetch(x + p * ahead->col_step, 0, 2);
+        UNROLL for (ptrdiff_t p = 0; p < cols; p++, x += ahead->col_step) __builtin_prefetch(x, 0, 2);
     }
 }
 
@@ -63,20 +63,28 @@ FL_INLINE void fetch(const fl_depthwise_ahead *ahead, ptrdiff_t col, ptrdiff_t c
 
 /* ---- copies of pixels ---- */
 
-static void copy(ptrdiff_t pixels, const fl_real *x, ptrdiff_t step, fl_real *to) {
-    for (ptrdiff_t i = 0; i < pixels; i++, x += step, to += BLOCK)
-        UNROLL for (ptrdiff_t c = 0; c < BLOCK; c += VL) vstore(to + c, vload(x + c));
+FL_INLINE void copy_channels(ptrdiff_t pixels, const ptrdiff_t n, const fl_real *x, ptrdiff_t step, fl_real *to) {
+    for (ptrdiff_t i = 0; i < pixels; i++, x += step, to += BLOCK) {
+        ptrdiff_t c = 0;
+        UNROLL for (; c + VL <= n; c += VL) vstore(to + c, vload(x + c));
+        if (c < n) vstore_part(to + c, vload_part(x + c, n - c), n - c);
+    }
+}
+
+static void copy(ptrdiff_t pixels, ptrdiff_t n, const fl_real *x, ptrdiff_t step, fl_real *to) {
+    if (n == BLOCK) copy_channels(pixels, BLOCK, x, step, to);
+    else copy_channels(pixels, n, x, step, to);
 }
 
 /* ---- forward and input gradient ---- */
 
 /* sums[p] += the products of one tap row.  Taps are side by side, so each pixel is read once for all of them. */
-FL_INLINE void add_tap_row(const fl_real *const *x, const vint *from, const fl_real *const *w, ptrdiff_t w_step, ptrdiff_t c,
-                           ptrdiff_t n, const int cols, const int taps_x, const int x_step, const int copied, vreal *sums) {
+FL_INLINE void add_tap_row(const fl_real *const *x, ptrdiff_t first, const vint *from, const fl_real *const *w, ptrdiff_t w_step,
+                           ptrdiff_t c, ptrdiff_t n, const int cols, const int taps_x, const int x_step, const int copied, vreal *sums) {
     vreal taps[MAX_TAPS];
-    UNROLL for (int j = 0; j < taps_x; j++) taps[j] = load(w[j * w_step] + c, n);
+    UNROLL for (int j = 0; j < taps_x; j++) taps[j] = load(at(w, j * w_step, copied) + c, n);
     UNROLL for (int column = 0; column < (cols - 1) * x_step + taps_x; column++) {
-        const vreal pixel = load_lanes(pixel_at(x, column, copied) + c, n, from);
+        const vreal pixel = load_lanes(at(x, first + column, copied) + c, n, from);
         UNROLL for (int p = 0; p < cols; p++) {
             const int j = column - p * x_step;
             if (j >= 0 && j < taps_x) sums[p] += taps[j] * pixel;
@@ -99,24 +107,25 @@ FL_INLINE void tile_channels(const fl_depthwise_row *r, ptrdiff_t col, ptrdiff_t
     const fl_depthwise_window *win = &r->window;
     const vint firsts = grouped ? first_of_groups(win->group) : (vint){0};
     vreal sums[COLS] = {{0}};
-    fetch(&r->ahead, col * win->x_step, wanted * win->x_step, c);
+    const ptrdiff_t first = col * (taps_x ? x_step : win->x_step);
+    fetch(&r->ahead, first, taps_x ? cols * x_step : wanted * win->x_step, c);
     for (ptrdiff_t i = 0; i < win->taps_y; i++)
         for (ptrdiff_t k = 0; k < (grouped ? win->group : 1); k++) {
-            const fl_real *const *x = win->x[i] + col * win->x_step, *const *w = r->w + i * win->taps_x * win->group + k;
+            const fl_real *const *x = win->x[i], *const *w = r->w + i * win->taps_x * win->group + k;
             const vint lanes = firsts + (fl_int)k;
-            if (taps_x) add_tap_row(x, grouped ? &lanes : NULL, w, win->group, c, n, cols, taps_x, x_step, copied, sums);
-            else add_any_tap_row(win, x, grouped ? &lanes : NULL, w, c, n, cols, sums);
+            if (taps_x) add_tap_row(x, first, grouped ? &lanes : NULL, w, win->group, c, n, cols, taps_x, x_step, copied, sums);
+            else add_any_tap_row(win, x + first, grouped ? &lanes : NULL, w, c, n, cols, sums);
         }
     const vreal bias = r->bias ? load(r->bias + c, n) : (vreal){0};
     UNROLL for (int p = 0; p < cols; p++) sums[p] += bias;
     if (r->activation == FL_RELU) UNROLL for (int p = 0; p < cols; p++) sums[p] = vzero_where((vint)(sums[p] <= 0), sums[p]);
     const ptrdiff_t step = r->out_step;
     fl_real *out = r->out + col * step + c, *next = out + r->out_ahead;
-    UNROLL for (int p = 0; p < cols; p++, out += step, next += step) {
-        if (p >= wanted) break;
+    if (wanted == cols) UNROLL for (int p = 0; p < cols; p++, out += step, next += step) {
         store(out, sums[p], n);
         __builtin_prefetch(next, 1, 2);
     }
+    else UNROLL for (int p = 0; p < cols; p++, out += step) if (p < wanted) store(out, sums[p], n);
 }
 
 FL_INLINE void tile(const fl_depthwise_row *r, ptrdiff_t col, ptrdiff_t wanted, const int cols, const int taps_x,
@@ -144,11 +153,11 @@ static void row(const fl_depthwise_row *r) { WITH_WINDOW(tiles, r); }
 /* ---- weight gradient ---- */
 
 /* dw[j * step] += the products of one tap row with `cols` columns of dy. */
-FL_INLINE void sum_tap_row(const fl_real *const *x, const vint *from, const vreal *dy, ptrdiff_t c, ptrdiff_t n, const int cols,
-                           const int taps_x, const int x_step, const int copied, fl_real *dw, ptrdiff_t step) {
+FL_INLINE void sum_tap_row(const fl_real *const *x, ptrdiff_t first, const vint *from, const vreal *dy, ptrdiff_t c,
+                           ptrdiff_t n, const int cols, const int taps_x, const int x_step, const int copied, fl_real *dw, ptrdiff_t step) {
     vreal sums[MAX_TAPS] = {{0}};
     UNROLL for (int column = 0; column < (cols - 1) * x_step + taps_x; column++) {
-        const vreal pixel = load_lanes(pixel_at(x, column, copied) + c, n, from);
+        const vreal pixel = load_lanes(at(x, first + column, copied) + c, n, from);
         UNROLL for (int j = 0; j < taps_x; j++)
             if (column >= j && (column - j) % x_step == 0 && (column - j) / x_step < cols)
                 sums[j] += pixel * dy[(column - j) / x_step];
@@ -172,7 +181,8 @@ FL_INLINE void sum_channels(const fl_depthwise_sum *s, ptrdiff_t col, ptrdiff_t 
     const vint firsts = grouped ? first_of_groups(win->group) : (vint){0};
     const fl_real *from = s->dy + col * s->step + c;
     vreal dy[COLS], db = {0};
-    fetch(&s->ahead, col * win->x_step, cols * win->x_step, c);
+    const ptrdiff_t first = col * (taps_x ? x_step : win->x_step);
+    fetch(&s->ahead, first, cols * (taps_x ? x_step : win->x_step), c);
     UNROLL for (int p = 0; p < cols; p++) {
         db += dy[p] = load(from + p * s->step, n);
         __builtin_prefetch(from + (s->cols + p) * s->step, 0, 2);
@@ -180,12 +190,12 @@ FL_INLINE void sum_channels(const fl_depthwise_sum *s, ptrdiff_t col, ptrdiff_t 
     if (s->db) add_to(s->db + c, db, n);
     for (ptrdiff_t i = 0; i < win->taps_y; i++)
         for (ptrdiff_t k = 0; k < (grouped ? win->group : 1); k++) {
-            const fl_real *const *x = win->x[i] + col * win->x_step;
+            const fl_real *const *x = win->x[i];
             const ptrdiff_t step = win->group * s->dw_step;
             const vint lanes = firsts + (fl_int)k;
             fl_real *dw = s->dw + i * win->taps_x * step + k * s->dw_step + c;
-            if (taps_x) sum_tap_row(x, grouped ? &lanes : NULL, dy, c, n, cols, taps_x, x_step, copied, dw, step);
-            else sum_any_tap_row(win, x, grouped ? &lanes : NULL, dy, c, n, cols, dw, step);
+            if (taps_x) sum_tap_row(x, first, grouped ? &lanes : NULL, dy, c, n, cols, taps_x, x_step, copied, dw, step);
+            else sum_any_tap_row(win, x + first, grouped ? &lanes : NULL, dy, c, n, cols, dw, step);
         }
 }
 
