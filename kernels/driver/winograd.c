@@ -12,6 +12,7 @@
 
 #include "blocking.h"
 #include "buffers.h"
+#include "burst.h"
 #include "gemm_ukernels.h"
 #include "panels.h"
 #include "parallel.h"
@@ -239,7 +240,9 @@ static int run(const problem *g, const fl_winograd_form *form) {
     if (p.tiles == 0) return FL_OK;
     const double work = 2.0 * (double)(p.tiles * p.xis) * (double)g->k * (double)g->n;
     const ptrdiff_t tasks = p.by_panels ? p.panels : p.blocks * p.splits;
-    const int team = fl_team(g->threads, tasks, work);
+    /* where work is small, a U that one thread makes is not worth fetching for another */
+    const int alone = p.chunk_panels * fl_ceil_div(g->k, K_BLOCK) == 1 && work < FL_WAKE_WORK;
+    const int team = fl_team(g->threads, tasks, alone ? 0 : work);
     const ptrdiff_t shared = p.by_panels ? p.xis * p.v_xi : p.chunk_panels * p.xis * p.u_xi;
     const size_t scratch = (size_t)(team * p.scratch_bytes), bytes = scratch + (size_t)shared * sizeof(fl_real);
     p.scratch = fl_buffer_get(bytes);

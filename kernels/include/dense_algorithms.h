@@ -11,11 +11,12 @@ fl_dense_backward_weight FL(skinny_backward_weight), FL(narrow_backward_weight),
 
 enum { FL_NARROW_UNITS = 4 }; /* at most, for narrow_forward */
 
-/* What fl_team weighs against the start of a team: flops, or what moving the weights costs.  These kernels finish a
+/* What fl_team weighs against the start of a team: flops, or what moving the arrays costs.  These kernels finish a
  * million flops before another thread has woken up, so a third of them is counted. */
 static inline double FL(dense_work)(const fl_dense *d) {
-    double weights = (double)d->inputs * (double)d->units;
-    return FL_MAX(2.0 * (double)d->rows, 4.0 * sizeof(fl_real)) * weights / 3;
+    const double rows = (double)d->rows, inputs = (double)d->inputs, units = (double)d->units;
+    const double flops = 2 * rows * inputs * units, moved = (inputs * units + rows * (inputs + units)) * sizeof(fl_real);
+    return FL_MAX(flops, 4 * moved) / 3;
 }
 
 #endif

@@ -17,7 +17,7 @@
 #endif
 
 /* Below this for each member, not even a team that is awake pays. */
-static const double MIN_SHARE = 0.5e6;
+static const double MIN_SHARE = 0.4e6;
 
 /* How often a member that is done looks for the others before it may sleep: some 200 microseconds.  To be woken costs
  * half of that, and a caller that was woken by a member may find itself on the member's core. */
