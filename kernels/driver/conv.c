@@ -37,6 +37,19 @@ static int square_taps(const fl_conv *c, ptrdiff_t taps) {
 static int three_by_three(const fl_conv *c) { return square_taps(c, 3); }
 static int five_by_five(const fl_conv *c) { return square_taps(c, 5); }
 
+/* 3x3 or 4x4 taps, every other pixel: sums of 2x2 taps over each of the four phases of x. */
+static int every_other_pixel(const fl_conv *c) {
+    const fl_window *w = &c->window;
+    return (w->kh == 3 || w->kh == 4) && (w->kw == 3 || w->kw == 4) && w->sh == 2 && w->sw == 2 && w->dh == 1 && w->dw == 1 &&
+           c->groups == 1;
+}
+
+/* A row or a column of five to eight taps. */
+static int line_of_taps(const fl_conv *c) {
+    const fl_window *w = &c->window;
+    return FL_MIN(w->kh, w->kw) == 1 && w->kh + w->kw >= 6 && w->kh + w->kw <= 9 && w->sh == 1 && w->sw == 1 && c->groups == 1;
+}
+
 static int one_by_one(const fl_conv *c) {
     const fl_window *w = &c->window;
     return w->kh == 1 && w->kw == 1 && w->sh == 1 && w->sw == 1 && w->oh == w->h && w->ow == w->w && w->top == 0 && w->left == 0 &&
@@ -52,24 +65,31 @@ static int scatter_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
 /* Channels must be many enough to pay for the transforms of x and y; double precision stays direct. */
 static int transforms_pay(const fl_conv *c) { return sizeof(fl_real) == 4 && c->channels >= 16 && c->filters >= 16; }
 
-static ptrdiff_t tiles(const fl_conv *c, enum fl_conv_pass pass, ptrdiff_t m) {
-    const fl_window *w = &c->window;
-    ptrdiff_t rows = pass == FL_CONV_BACKWARD_INPUT ? w->h : w->oh, cols = pass == FL_CONV_BACKWARD_INPUT ? w->w : w->ow;
-    return c->batch * fl_tiles_along(rows, m, w->dh) * fl_tiles_along(cols, m, w->dw);
+static ptrdiff_t rows(const fl_window *w, enum fl_conv_pass pass) { return pass == FL_CONV_BACKWARD_INPUT ? w->h : w->oh; }
+static ptrdiff_t columns(const fl_window *w, enum fl_conv_pass pass) { return pass == FL_CONV_BACKWARD_INPUT ? w->w : w->ow; }
+
+static fl_tiling tiling(const fl_conv *c, enum fl_conv_pass pass, const fl_winograd_form *form) {
+    return fl_tiling_of(form, &c->window, rows(&c->window, pass), columns(&c->window, pass));
 }
+static ptrdiff_t tiles(const fl_conv *c, const fl_tiling *t) { return c->batch * t->along_y * t->along_x; }
 
 static const fl_winograd_ukernels *const winograd_ukernels[] = {FL_ISA_ROWS(winograd)};
 
 /* Products for each pair of a channel and a filter. */
 static ptrdiff_t products(const fl_conv *c, enum fl_conv_pass pass, const fl_winograd_form *form) {
-    return tiles(c, pass, form->tile) * form->points * form->points;
+    const fl_tiling t = tiling(c, pass, form);
+    return tiles(c, &t) * fl_tiling_products(&t);
+}
+static ptrdiff_t direct_products(const fl_conv *c, enum fl_conv_pass pass) {
+    const fl_window *w = &c->window;
+    return c->batch * rows(w, pass) * columns(w, pass) * w->kh * w->kw;
 }
 
 /* Tiles must be many enough to pay for the transform of the weights, and their products many fewer than those of direct sums:
  * a dilation may leave little of an image to each of its d x d parts. */
 static int winograd_pays(const fl_conv *c, enum fl_conv_pass pass, const fl_winograd_form *form, ptrdiff_t fewest) {
-    return transforms_pay(c) && tiles(c, pass, form->tile) >= fewest &&
-           3 * products(c, pass, form) <= 2 * form->taps * form->taps * tiles(c, pass, 1);
+    const fl_tiling t = tiling(c, pass, form);
+    return transforms_pay(c) && tiles(c, &t) >= fewest && 3 * products(c, pass, form) <= 2 * direct_products(c, pass);
 }
 
 /* dW wants more tiles, whose sums are transformed.  Where F2 fits the image so much better that it has no more products, it is
@@ -86,6 +106,12 @@ static int f2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
 static int f2_5x5_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) { /* as exact as f4 */
     return !precise && winograd_pays(c, pass, &winograd_ukernels[c->isa]->f2_5x5, 24);
 }
+static int f4_2x2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
+    return !precise && pass == FL_CONV_FORWARD && winograd_pays(c, pass, &winograd_ukernels[c->isa]->f4_2x2, 24);
+}
+static int f3_1x4_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
+    return !precise && pass != FL_CONV_BACKWARD_WEIGHT && winograd_pays(c, pass, &winograd_ukernels[c->isa]->f3_1x4, 24);
+}
 
 /* The first row that accepts a problem and pays for it is taken. */
 static const algorithm algorithms[] = {
@@ -100,6 +126,10 @@ static const algorithm algorithms[] = {
      FL(winograd_f2_backward_weight)},
     {"winograd_f2_5x5", five_by_five, f2_5x5_pays, FL(winograd_f2_5x5_forward), FL(winograd_f2_5x5_backward_input),
      FL(winograd_f2_5x5_backward_weight)},
+    {"winograd_f4_2x2", every_other_pixel, f4_2x2_pays, FL(winograd_f4_2x2_forward), FL(direct_backward_input),
+     FL(direct_backward_weight)},
+    {"winograd_f3_1x4", line_of_taps, f3_1x4_pays, FL(winograd_f3_1x4_forward), FL(winograd_f3_1x4_backward_input),
+     FL(direct_backward_weight)},
     {"scatter", few_channels, scatter_pays, FL(direct_forward), FL(scatter_backward_input), FL(direct_backward_weight)},
     {"direct", any, always, FL(direct_forward), FL(direct_backward_input), FL(direct_backward_weight)},
 };

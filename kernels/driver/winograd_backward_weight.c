@@ -60,17 +60,19 @@ static ptrdiff_t v_xi(const plan *p) { return p->block * p->v_width + PAD; }
 static ptrdiff_t z_xi(const plan *p) { return p->block * p->z_width + PAD; }
 static fl_real *scratch_of(const plan *p, int thread) { return (fl_real *)(p->scratch + thread * p->scratch_bytes); }
 
-/* Rows number `at` of V and Z from tile number `tile`. */
-static void transform_tile(const plan *p, ptrdiff_t half, ptrdiff_t tile, const fl_real *zeros, fl_real *v, fl_real *z, ptrdiff_t at) {
+/* Rows number `row` of V and Z from tile number `tile`. */
+static void transform_tile(const plan *p, ptrdiff_t half, ptrdiff_t tile, const fl_real *zeros, fl_real *v, fl_real *z, ptrdiff_t row) {
     const fl_conv *c = p->c;
     const fl_window *w = &c->window;
-    const fl_tile_place to = fl_place_of(&p->tiling, tile);
-    const fl_real *x = p->x + to.image * w->h * w->w * c->channels, *dy = p->dy + to.image * w->oh * w->ow * c->filters;
+    const fl_tiling *t = &p->tiling;
+    const fl_tile_place at = fl_place_of(t, tile);
+    const fl_image x = {p->x + at.image * w->h * w->w * c->channels, w->h, w->w, c->channels, zeros};
+    const fl_image dy = {p->dy + at.image * w->oh * w->ow * c->filters, w->oh, w->ow, c->filters, zeros};
     const fl_real *pixels[MAX_XI];
-    fl_square(&p->tiling, p->form->points, x, w->h, w->w, c->channels, to.y - w->top, to.x - w->left, zeros, pixels);
-    p->input[half](c->channels, pixels, v + at * p->v_width, v_xi(p));
-    fl_square(&p->tiling, p->form->tile, dy, w->oh, w->ow, c->filters, to.y, to.x, zeros, pixels);
-    p->tile_gradient[half](c->filters, pixels, z + at * p->z_width, z_xi(p));
+    fl_inputs_of(t, at, 0, 0, w->top, w->left, &x, pixels);
+    p->input[half](c->channels, fl_next_inputs(t, &x), pixels, v + row * p->v_width, v_xi(p));
+    fl_outputs_of(t, at, &dy, pixels);
+    p->tile_gradient[half](c->filters, fl_next_outputs(t, &dy), pixels, z + row * p->z_width, z_xi(p));
 }
 
 /* S[xi] (+)= V[xi]^T Z[xi] for channels [c0, c1) and panels [first, last); sums starts at c0 and the first panel. */
@@ -184,7 +186,7 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
     plan p = {.c = c, .gemm = gemm_ukernels[c->isa], .form = form, .x = x, .dy = dy, .dkernel = dkernel, .dbias = dbias};
     p.xis = form->points * form->points;
     const ptrdiff_t nr = p.gemm->nr, real = sizeof(fl_real);
-    p.tiling = fl_tiling_of(w->oh, w->ow, form->tile, w->dh, w->dw);
+    p.tiling = fl_tiling_of(form, w, w->oh, w->ow);
     p.tiles = c->batch * p.tiling.along_y * p.tiling.along_x;
     p.panels = fl_ceil_div(c->filters, nr);
     p.s_width = (p.panels - 1) * nr + fl_panel_width(p.gemm, c->filters - (p.panels - 1) * nr);

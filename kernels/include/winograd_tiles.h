@@ -1,49 +1,130 @@
-/* The tiles of a Winograd convolution, and the pixels under one.
+/* The tiles of a Winograd convolution, the pixels under one, and the parts of its kernel.
  *
- * A tile is size x size pixels, step_y rows and step_x columns apart: with a dilation d, every d-th pixel of an axis belongs to a
- * convolution of its own, without dilation.  Along an axis, tile t starts at pixel t / d * size * d + t % d. */
+ * An axis with a dilation d is d convolutions without one, each of every d-th pixel: tile t starts at output t / d * size * d +
+ * t % d.  A stride, or more taps than the form has, makes the kernel a sum of smaller ones, its parts: part q has the taps
+ * first[q], first[q] + stride, ..., and sees a stride's phase of x, in which it has no stride.  A part of fewer taps than the
+ * form's has nothing at the point infinity; those that have it, the whole ones, come first. */
 #ifndef FL_WINOGRAD_TILES_H
 #define FL_WINOGRAD_TILES_H
 
 #include "fl_types.h"
+#include "window.h"
+#include "winograd_ukernels.h"
+
+enum { FL_WINOGRAD_MAX_PARTS = 2 }; /* along an axis */
 
 typedef struct {
-    ptrdiff_t size, step_y, step_x;
+    ptrdiff_t tile, taps, points;       /* of the form, or 1 on an axis it leaves alone */
+    ptrdiff_t kernel, stride, dilation; /* taps of the kernel; stride or dilation is 1 */
+    ptrdiff_t parts, whole;
+    ptrdiff_t first[FL_WINOGRAD_MAX_PARTS], count[FL_WINOGRAD_MAX_PARTS]; /* taps of each part */
+} fl_axis;
+
+static inline void fl_add_part(fl_axis *a, ptrdiff_t first, ptrdiff_t count) {
+    a->first[a->parts] = first;
+    a->count[a->parts++] = count;
+}
+
+static inline ptrdiff_t fl_axis_parts(ptrdiff_t kernel, ptrdiff_t stride, ptrdiff_t taps) {
+    ptrdiff_t parts = 0;
+    for (ptrdiff_t phase = 0; phase < FL_MIN(stride, kernel); phase++) parts += fl_ceil_div(fl_ceil_div(kernel - phase, stride), taps);
+    return parts;
+}
+
+static inline fl_axis fl_axis_of(ptrdiff_t tile, ptrdiff_t taps, ptrdiff_t points, ptrdiff_t kernel, ptrdiff_t stride,
+                                 ptrdiff_t dilation) {
+    fl_axis a = {.tile = tile, .taps = taps, .points = points, .kernel = kernel, .stride = stride, .dilation = dilation};
+    const ptrdiff_t phases = FL_MIN(stride, kernel);
+    for (ptrdiff_t phase = 0; phase < phases; phase++)
+        for (ptrdiff_t tap = phase; tap + (taps - 1) * stride < kernel; tap += taps * stride) fl_add_part(&a, tap, taps);
+    a.whole = a.parts;
+    for (ptrdiff_t phase = 0; phase < phases; phase++) {
+        const ptrdiff_t all = fl_ceil_div(kernel - phase, stride), rest = all % taps;
+        if (rest) fl_add_part(&a, phase + (all - rest) * stride, rest);
+    }
+    return a;
+}
+
+/* How many parts, from the first on, have anything at a point. */
+static inline ptrdiff_t fl_parts_at(const fl_axis *a, ptrdiff_t point) { return point == a->points - 1 ? a->whole : a->parts; }
+
+/* Products of a tile for each pair of a channel and a filter, along one axis. */
+static inline ptrdiff_t fl_axis_products(const fl_axis *a) { return a->parts * (a->points - 1) + a->whole; }
+
+static inline ptrdiff_t fl_tiles_along(const fl_axis *a, ptrdiff_t pixels) {
+    const ptrdiff_t step = a->tile * a->dilation;
+    return pixels / step * a->dilation + FL_MIN(pixels % step, a->dilation);
+}
+
+typedef struct {
+    fl_axis y, x;
     ptrdiff_t along_y, along_x; /* tiles that cover an image's columns and rows */
 } fl_tiling;
 
-static inline ptrdiff_t fl_tiles_along(ptrdiff_t pixels, ptrdiff_t size, ptrdiff_t step) {
-    return pixels / (size * step) * step + FL_MIN(pixels % (size * step), step);
+/* The tiles that cover rows x cols pixels.  A form of one axis lies along that on which the kernel has taps. */
+static inline fl_tiling fl_tiling_of(const fl_winograd_form *f, const fl_window *w, ptrdiff_t rows, ptrdiff_t cols) {
+    const int on_y = f->axes == 2 || w->kw == 1, on_x = f->axes == 2 || !on_y;
+    fl_tiling t;
+    t.y = on_y ? fl_axis_of(f->tile, f->taps, f->points, w->kh, w->sh, w->dh) : fl_axis_of(1, 1, 1, w->kh, w->sh, w->dh);
+    t.x = on_x ? fl_axis_of(f->tile, f->taps, f->points, w->kw, w->sw, w->dw) : fl_axis_of(1, 1, 1, w->kw, w->sw, w->dw);
+    t.along_y = fl_tiles_along(&t.y, rows);
+    t.along_x = fl_tiles_along(&t.x, cols);
+    return t;
 }
 
-static inline fl_tiling fl_tiling_of(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t size, ptrdiff_t step_y, ptrdiff_t step_x) {
-    return (fl_tiling){size, step_y, step_x, fl_tiles_along(rows, size, step_y), fl_tiles_along(cols, size, step_x)};
-}
+static inline ptrdiff_t fl_tiling_parts(const fl_tiling *t) { return t->y.parts * t->x.parts; }
+static inline ptrdiff_t fl_tiling_products(const fl_tiling *t) { return fl_axis_products(&t->y) * fl_axis_products(&t->x); }
 
 typedef struct {
-    ptrdiff_t image, y, x; /* of the first pixel */
+    ptrdiff_t image, y, x; /* of the first output */
 } fl_tile_place;
 
 static inline fl_tile_place fl_place_of(const fl_tiling *t, ptrdiff_t tile) {
-    const ptrdiff_t y = tile / t->along_x % t->along_y, x = tile % t->along_x;
-    return (fl_tile_place){tile / t->along_x / t->along_y, y / t->step_y * t->size * t->step_y + y % t->step_y,
-                           x / t->step_x * t->size * t->step_x + x % t->step_x};
+    const ptrdiff_t y = tile / t->along_x % t->along_y, x = tile % t->along_x, dy = t->y.dilation, dx = t->x.dilation;
+    return (fl_tile_place){tile / t->along_x / t->along_y, y / dy * t->y.tile * dy + y % dy, x / dx * t->x.tile * dx + x % dx};
 }
 
-/* Pointers to `size` x `size` pixels of an image from (y0, x0) on, the tiling's steps apart, row by row; one outside the image
- * points to `outside`. */
-static inline void fl_square(const fl_tiling *t, ptrdiff_t size, const fl_real *image, ptrdiff_t h, ptrdiff_t w,
-                             ptrdiff_t channels, ptrdiff_t y0, ptrdiff_t x0, const fl_real *outside, const fl_real **pixels) {
-    const ptrdiff_t last_y = y0 + (size - 1) * t->step_y, last_x = x0 + (size - 1) * t->step_x;
-    const int within = y0 >= 0 && last_y < h && x0 >= 0 && last_x < w;
-    for (ptrdiff_t y = y0; y <= last_y; y += t->step_y) {
-        const fl_real *row = image + y * w * channels;
+/* An image, and what stands for pixels outside of it. */
+typedef struct {
+    const fl_real *pixels;
+    ptrdiff_t h, w, channels;
+    const fl_real *outside;
+} fl_image;
+
+/* Pointers to rows x cols pixels from (y0, x0) on, step_y and step_x apart, row by row. */
+static inline void fl_grid(const fl_image *image, ptrdiff_t y0, ptrdiff_t rows, ptrdiff_t step_y, ptrdiff_t x0, ptrdiff_t cols,
+                           ptrdiff_t step_x, const fl_real **pixels) {
+    const ptrdiff_t last_y = y0 + (rows - 1) * step_y, last_x = x0 + (cols - 1) * step_x;
+    const int within = y0 >= 0 && last_y < image->h && x0 >= 0 && last_x < image->w;
+    for (ptrdiff_t y = y0; y <= last_y; y += step_y) {
+        const fl_real *row = image->pixels + y * image->w * image->channels;
+        const int row_within = y >= 0 && y < image->h;
         if (within)
-            for (ptrdiff_t x = x0; x <= last_x; x += t->step_x) *pixels++ = row + x * channels;
+            for (ptrdiff_t x = x0; x <= last_x; x += step_x) *pixels++ = row + x * image->channels;
         else
-            for (ptrdiff_t x = x0; x <= last_x; x += t->step_x)
-                *pixels++ = y >= 0 && y < h && x >= 0 && x < w ? row + x * channels : outside;
+            for (ptrdiff_t x = x0; x <= last_x; x += step_x)
+                *pixels++ = row_within && x >= 0 && x < image->w ? row + x * image->channels : image->outside;
     }
+}
+
+/* The outputs of a tile, or their gradients. */
+static inline void fl_outputs_of(const fl_tiling *t, fl_tile_place at, const fl_image *image, const fl_real **pixels) {
+    fl_grid(image, at.y, t->y.tile, t->y.dilation, at.x, t->x.tile, t->x.dilation, pixels);
+}
+
+/* What part (qy, qx) of the kernel sees of x under a tile; top and left are the padding. */
+static inline void fl_inputs_of(const fl_tiling *t, fl_tile_place at, ptrdiff_t qy, ptrdiff_t qx, ptrdiff_t top, ptrdiff_t left,
+                                const fl_image *image, const fl_real **pixels) {
+    fl_grid(image, at.y * t->y.stride - top + t->y.first[qy] * t->y.dilation, t->y.points, t->y.stride * t->y.dilation,
+            at.x * t->x.stride - left + t->x.first[qx] * t->x.dilation, t->x.points, t->x.stride * t->x.dilation, pixels);
+}
+
+/* Elements from a pixel of a tile of outputs, or of inputs, to that of the tile to the right. */
+static inline ptrdiff_t fl_next_outputs(const fl_tiling *t, const fl_image *image) {
+    return (t->x.dilation > 1 ? 1 : t->x.tile) * image->channels;
+}
+static inline ptrdiff_t fl_next_inputs(const fl_tiling *t, const fl_image *image) {
+    return fl_next_outputs(t, image) * t->x.stride;
 }
 
 #endif

@@ -2,7 +2,8 @@
  *
  * Y = A^T [ (G g G^T) . (B^T d B) ] A  for an m x m tile of outputs and r x r taps, with p = m + r - 1 points an axis.
  * Source: A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks" (2015); interpolation points 0, +-1, inf for
- * p = 4 and 0, +-1/sqrt 2, +-sqrt 2, inf for p = 6, which round better than the integers of the paper.
+ * p = 4, and +-1/sqrt 2, +-sqrt 2, inf for p = 5, with 0 for p = 6, which round better than the integers of the paper.
+ * A form of one axis does the same along a row of pixels, or a column: Y = A^T [ (G g) . (B^T d) ].
  *
  * The weight gradient takes tiles of dy as the filter and has r x r outputs, on the same points:
  * dW = A^T [ sum over tiles (G dy G^T) . (B^T d B) ] A, where G and A are those of r outputs and m taps. */
@@ -13,11 +14,12 @@
 
 enum { FL_WINOGRAD_MAX_POINTS = 6, FL_WINOGRAD_MAX_TILE = 4, FL_WINOGRAD_MAX_TAPS = 5 };
 
-/* The p x p vectors of a tile from its pixels. */
-typedef void fl_winograd_tile(ptrdiff_t channels, const fl_real *const *pixels, fl_real *v, ptrdiff_t v_xi);
+/* The p x p vectors of a tile from its pixels; those of the tile that comes next lie `next` elements behind them. */
+typedef void fl_winograd_tile(ptrdiff_t channels, ptrdiff_t next, const fl_real *const *pixels, fl_real *v, ptrdiff_t v_xi);
 
-/* One pair of m and r. */
+/* One pair of m and r, for two axes.  Where axes = 1, read m, r, p for m x m, r x r, p x p, and [i] for [i][j]. */
 typedef struct {
+    int axes;
     ptrdiff_t tile, taps, points; /* m, r, p */
     /* v[xi * v_xi + c] = (B^T d B)[xi][c], d[i][j][c] = pixels[i * p + j][c];  v has room for whole vectors */
     fl_winograd_tile *input;
@@ -36,9 +38,9 @@ typedef struct {
                              fl_real *const *dw, int accumulate);
 } fl_winograd_form;
 
-/* f2: m = 2 and r = 3, f4: m = 4 and r = 3, f2_5x5: m = 2 and r = 5 */
+/* f2: m = 2 and r = 3, f4: m = 4 and r = 3, f2_5x5: m = 2 and r = 5, f4_2x2: m = 4 and r = 2, f3_1x4: m = 3 and r = 4 on one axis */
 typedef struct {
-    fl_winograd_form f2, f4, f2_5x5;
+    fl_winograd_form f2, f4, f2_5x5, f4_2x2, f3_1x4;
 } fl_winograd_ukernels;
 
 FL_DECLARE_ROWS(fl_winograd_ukernels, winograd);
