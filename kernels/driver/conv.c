@@ -106,8 +106,8 @@ static int f2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
 static int f2_5x5_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) { /* as exact as f4 */
     return !precise && winograd_pays(c, pass, &winograd_ukernels[c->isa]->f2_5x5, 24);
 }
-static int f4_2x2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
-    return !precise && pass == FL_CONV_FORWARD && winograd_pays(c, pass, &winograd_ukernels[c->isa]->f4_2x2, 24);
+static int f4_2x2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) { /* four phases of x to transform */
+    return !precise && pass == FL_CONV_FORWARD && c->channels >= 32 && winograd_pays(c, pass, &winograd_ukernels[c->isa]->f4_2x2, 24);
 }
 static int f3_1x4_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
     return !precise && pass != FL_CONV_BACKWARD_WEIGHT && winograd_pays(c, pass, &winograd_ukernels[c->isa]->f3_1x4, 24);

@@ -163,7 +163,8 @@ static void multiply(const plan *p, ptrdiff_t panel, ptrdiff_t tiles, ptrdiff_t 
                 t.a = r->rows + tile;
                 t.c = r->out + tile;
                 if (p->by_panels) /* V of all tiles is far away */
-                    fl_prefetch_rows(FL_MIN(p->gemm->mr, tiles - tile - rows), t.a + rows, t.a_offset, depth);
+                    for (ptrdiff_t qx = 0; qx < t.taps; qx++)
+                        fl_prefetch_rows(FL_MIN(p->gemm->mr, tiles - tile - rows), t.a + rows, t.a_offset + qx * t.a_step, depth);
                 fl_tile_of(p->gemm, rows, width)(&t);
             }
         }
