@@ -92,7 +92,7 @@ typedef struct {
 } fl_image;
 
 /* Pointers to rows x cols pixels from (y0, x0) on, step_y and step_x apart, row by row. */
-static inline void fl_grid(const fl_image *image, ptrdiff_t y0, ptrdiff_t rows, ptrdiff_t step_y, ptrdiff_t x0, ptrdiff_t cols,
+static inline void fl_point_at(const fl_image *image, ptrdiff_t y0, ptrdiff_t rows, ptrdiff_t step_y, ptrdiff_t x0, ptrdiff_t cols,
                            ptrdiff_t step_x, const fl_real **pixels) {
     const ptrdiff_t last_y = y0 + (rows - 1) * step_y, last_x = x0 + (cols - 1) * step_x;
     const int within = y0 >= 0 && last_y < image->h && x0 >= 0 && last_x < image->w;
@@ -109,13 +109,13 @@ static inline void fl_grid(const fl_image *image, ptrdiff_t y0, ptrdiff_t rows, 
 
 /* The outputs of a tile, or their gradients. */
 static inline void fl_outputs_of(const fl_tiling *t, fl_tile_place at, const fl_image *image, const fl_real **pixels) {
-    fl_grid(image, at.y, t->y.tile, t->y.dilation, at.x, t->x.tile, t->x.dilation, pixels);
+    fl_point_at(image, at.y, t->y.tile, t->y.dilation, at.x, t->x.tile, t->x.dilation, pixels);
 }
 
 /* What part (qy, qx) of the kernel sees of x under a tile; top and left are the padding. */
 static inline void fl_inputs_of(const fl_tiling *t, fl_tile_place at, ptrdiff_t qy, ptrdiff_t qx, ptrdiff_t top, ptrdiff_t left,
                                 const fl_image *image, const fl_real **pixels) {
-    fl_grid(image, at.y * t->y.stride - top + t->y.first[qy] * t->y.dilation, t->y.points, t->y.stride * t->y.dilation,
+    fl_point_at(image, at.y * t->y.stride - top + t->y.first[qy] * t->y.dilation, t->y.points, t->y.stride * t->y.dilation,
             at.x * t->x.stride - left + t->x.first[qx] * t->x.dilation, t->x.points, t->x.stride * t->x.dilation, pixels);
 }
 
