@@ -127,9 +127,9 @@ static const algorithm algorithms[] = {
     {"winograd_f2_5x5", five_by_five, f2_5x5_pays, FL(winograd_f2_5x5_forward), FL(winograd_f2_5x5_backward_input),
      FL(winograd_f2_5x5_backward_weight)},
     {"winograd_f4_2x2", every_other_pixel, f4_2x2_pays, FL(winograd_f4_2x2_forward), FL(direct_backward_input),
-     FL(direct_backward_weight)},
+     FL(winograd_f4_2x2_backward_weight)},
     {"winograd_f3_1x4", line_of_taps, f3_1x4_pays, FL(winograd_f3_1x4_forward), FL(winograd_f3_1x4_backward_input),
-     FL(direct_backward_weight)},
+     FL(winograd_f3_1x4_backward_weight)},
     {"scatter", few_channels, scatter_pays, FL(direct_forward), FL(scatter_backward_input), FL(direct_backward_weight)},
     {"direct", any, always, FL(direct_forward), FL(direct_backward_input), FL(direct_backward_weight)},
 };

@@ -41,12 +41,14 @@ typedef struct {
     const fl_gemm_ukernels *gemm;
     const fl_winograd_form *form;
     fl_winograd_tile *input[2], *tile_gradient[2]; /* of each half of the xi, or the first of all */
-    ptrdiff_t xis, halves;        /* in how many passes the xi are done: 1 or 2 */
+    ptrdiff_t xis;
+    ptrdiff_t parts, part;        /* of the kernel, and the one at hand in the order "ranges" */
+    ptrdiff_t halves, turns;      /* passes of a slice: 1 or 2 over the xi for each of 1 or all turns over the parts */
     const fl_real *x, *dy;
     fl_real *dkernel, *dbias; /* dbias or NULL */
     fl_tiling tiling;
     ptrdiff_t tiles, panels;
-    ptrdiff_t v_width, z_width;   /* elements of a tile's row in V and in Z */
+    ptrdiff_t v_width, z_width;   /* elements of a tile's row in V, which holds a part at a time, and in Z */
     ptrdiff_t block;              /* tiles held in one V and Z */
     ptrdiff_t slices, s_xi, s_width; /* S: rows s_width apart */
     ptrdiff_t ranges, range_rows, first_tile; /* of the order "ranges" */
@@ -60,8 +62,16 @@ static ptrdiff_t v_xi(const plan *p) { return p->block * p->v_width + PAD; }
 static ptrdiff_t z_xi(const plan *p) { return p->block * p->z_width + PAD; }
 static fl_real *scratch_of(const plan *p, int thread) { return (fl_real *)(p->scratch + thread * p->scratch_bytes); }
 
-/* Rows number `row` of V and Z from tile number `tile`. */
-static void transform_tile(const plan *p, ptrdiff_t half, ptrdiff_t tile, const fl_real *zeros, fl_real *v, fl_real *z, ptrdiff_t row) {
+/* The first xi of a half, and how many it has. */
+static ptrdiff_t first_xi(const plan *p, ptrdiff_t half) {
+    const ptrdiff_t points = p->form->points;
+    return half == 0 ? 0 : half == p->halves ? p->xis : points / 2 * (p->xis / points);
+}
+static ptrdiff_t held_xis(const plan *p, ptrdiff_t half) { return first_xi(p, half + 1) - first_xi(p, half); }
+
+/* Rows number `row` of V, for one part of the kernel, and of Z, unless it is NULL, from tile number `tile`. */
+static void transform_tile(const plan *p, ptrdiff_t half, ptrdiff_t tile, ptrdiff_t part, const fl_real *zeros, fl_real *v, fl_real *z,
+                           ptrdiff_t row) {
     const fl_conv *c = p->c;
     const fl_window *w = &c->window;
     const fl_tiling *t = &p->tiling;
@@ -69,81 +79,95 @@ static void transform_tile(const plan *p, ptrdiff_t half, ptrdiff_t tile, const 
     const fl_image x = {p->x + at.image * w->h * w->w * c->channels, w->h, w->w, c->channels, zeros};
     const fl_image dy = {p->dy + at.image * w->oh * w->ow * c->filters, w->oh, w->ow, c->filters, zeros};
     const fl_real *pixels[MAX_XI];
-    fl_inputs_of(t, at, 0, 0, w->top, w->left, &x, pixels);
+    fl_inputs_of(t, at, part / t->x.parts, part % t->x.parts, w->top, w->left, &x, pixels);
     p->input[half](c->channels, fl_next_inputs(t, &x), pixels, v + row * p->v_width, v_xi(p));
+    if (!z) return;
     fl_outputs_of(t, at, &dy, pixels);
     p->tile_gradient[half](c->filters, fl_next_outputs(t, &dy), pixels, z + row * p->z_width, z_xi(p));
 }
 
-/* S[xi] (+)= V[xi]^T Z[xi] for channels [c0, c1) and panels [first, last); sums starts at c0 and the first panel. */
-static void multiply(const plan *p, ptrdiff_t tiles, const fl_real *v, const fl_real *z, ptrdiff_t c0, ptrdiff_t c1,
-                     ptrdiff_t first, ptrdiff_t last, fl_real *sums, int accumulate) {
+/* S[xi] (+)= V[xi]^T Z[xi] for channels [c0, c1) of a part and panels [first, last); v and z start at the first xi of the half,
+ * sums at that of all, c0 of the part and the first panel. */
+static void multiply(const plan *p, ptrdiff_t half, ptrdiff_t part, ptrdiff_t tiles, const fl_real *v, const fl_real *z, ptrdiff_t c0,
+                     ptrdiff_t c1, ptrdiff_t first, ptrdiff_t last, fl_real *sums, int accumulate) {
     const ptrdiff_t nr = p->gemm->nr;
     fl_real nowhere[FL_MAX_NR];
-    for (ptrdiff_t xi = 0; xi < p->xis / p->halves; xi++)
+    for (ptrdiff_t xi = first_xi(p, half); xi < first_xi(p, half + 1); xi++, v += v_xi(p), z += z_xi(p)) {
+        if (!fl_part_has(&p->tiling, part, xi)) continue;
         for (ptrdiff_t row = c0, mr; row < c1; row += mr) {
             mr = fl_tile_rows(p->gemm, c1 - row);
             const fl_real *in[FL_MAX_MR];
             fl_real *out[FL_MAX_MR];
-            for (ptrdiff_t i = 0; i < mr; i++) /* past the end: the last row again, for nothing */
-                in[i] = v + xi * v_xi(p) + FL_MIN(row + i, c1 - 1);
+            for (ptrdiff_t i = 0; i < mr; i++) in[i] = v + FL_MIN(row + i, c1 - 1); /* past the end: the last row again, for nothing */
             for (ptrdiff_t panel = first; panel < last; panel++) {
                 const ptrdiff_t width = fl_panel_width(p->gemm, p->c->filters - panel * nr);
                 for (ptrdiff_t i = 0; i < mr; i++) {
                     fl_real *to = sums + xi * p->s_xi + (row + i - c0) * p->s_width + (panel - first) * nr;
                     out[i] = row + i < c1 ? to : nowhere;
                 }
-                const fl_tile t = {.taps = 1, .k = tiles, .a = in, .a_k = p->v_width, .b = z + xi * z_xi(p) + panel * nr,
+                const fl_tile t = {.taps = 1, .k = tiles, .a = in, .a_k = p->v_width, .b = z + panel * nr,
                                    .b_k = p->z_width, .c = out, .n = width, .accumulate = accumulate};
                 fl_tile_of(p->gemm, mr, width)(&t);
             }
         }
+    }
 }
 
-/* dW of one channel and the columns of one panel, from sums over all tiles so far. */
-static void finish(const plan *p, ptrdiff_t channel, ptrdiff_t panel, const fl_real *sums, int accumulate) {
+/* dW of one channel and the columns of one panel, for the taps of a part, from sums over all tiles so far. */
+static void finish(const plan *p, ptrdiff_t part, ptrdiff_t channel, ptrdiff_t panel, const fl_real *sums, int accumulate) {
     const ptrdiff_t nr = p->gemm->nr, columns = FL_MIN(nr, p->c->filters - panel * nr);
-    fl_real *dw[FL_WINOGRAD_MAX_TAPS * FL_WINOGRAD_MAX_TAPS];
-    for (ptrdiff_t tap = 0; tap < p->form->taps * p->form->taps; tap++)
-        dw[tap] = p->dkernel + (tap * p->c->channels + channel) * p->c->filters + panel * nr;
+    const fl_axis *y = &p->tiling.y, *x = &p->tiling.x;
+    fl_real nowhere[FL_MAX_NR] = {0}, *dw[FL_WINOGRAD_MAX_TAPS * FL_WINOGRAD_MAX_TAPS];
+    for (ptrdiff_t i = 0; i < y->taps; i++)
+        for (ptrdiff_t j = 0; j < x->taps; j++) {
+            const ptrdiff_t tap = fl_part_tap(&p->tiling, part, i, j);
+            dw[i * x->taps + j] = tap < 0 ? nowhere : p->dkernel + (tap * p->c->channels + channel) * p->c->filters + panel * nr;
+        }
     p->form->weights_gradient(columns, sums, p->s_xi, p->slices, p->xis * p->s_xi, dw, accumulate);
 }
 
 /* Add the sums of dy's tiles, which lie behind the matrices of Z, to the bias gradient of filters [first, first + count). */
 static void add_bias(const plan *p, ptrdiff_t tiles, const fl_real *z, ptrdiff_t first, ptrdiff_t count,
                      fl_real *dbias, int accumulate) {
-    const fl_real *sums = z + p->xis / p->halves * z_xi(p);
+    const fl_real *sums = z + held_xis(p, 0) * z_xi(p);
     if (!accumulate) memset(dbias + first, 0, (size_t)count * sizeof *dbias);
     sum_rows_ukernels[p->c->isa]->add(tiles, count, sums + first, p->z_width, dbias + first);
 }
 
 /* ---- slices ---- */
 
+/* One pass over the tiles of a slice, for half of the xi or all, and one part of the kernel or all. */
+static void run_pass(const plan *p, ptrdiff_t slice, ptrdiff_t half, ptrdiff_t turn, const fl_real *zeros, fl_real *v, fl_real *z) {
+    const ptrdiff_t first = p->tiles * slice / p->slices, last = p->tiles * (slice + 1) / p->slices;
+    const ptrdiff_t begin = p->parts * turn / p->turns, end = p->parts * (turn + 1) / p->turns;
+    fl_real *sums = p->shared + slice * p->xis * p->s_xi;
+    for (ptrdiff_t tile = first; tile < last; tile += p->block) {
+        const ptrdiff_t count = FL_MIN(p->block, last - tile);
+        for (ptrdiff_t part = begin; part < end; part++) {
+            for (ptrdiff_t i = 0; i < count; i++) transform_tile(p, half, tile + i, part, zeros, v, part == begin ? z : NULL, i);
+            fl_real *rows = sums + part * p->c->channels * p->s_width;
+            multiply(p, half, part, count, v, z, 0, p->c->channels, 0, p->panels, rows, tile > first);
+        }
+        if (p->dbias && half == 0 && turn == 0)
+            add_bias(p, count, z, 0, p->c->filters, p->slice_bias + slice * p->c->filters, tile > first);
+    }
+}
+
 static void run_slices(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const plan *p = job;
-    const ptrdiff_t held = p->xis / p->halves;
-    fl_real *zeros = scratch_of(p, thread), *v = zeros + FL_MAX(p->v_width, p->z_width), *z = v + held * v_xi(p);
+    fl_real *zeros = scratch_of(p, thread), *v = zeros + FL_MAX(p->v_width, p->z_width), *z = v + held_xis(p, p->halves - 1) * v_xi(p);
     memset(zeros, 0, (size_t)(v - zeros) * sizeof *zeros);
-    for (ptrdiff_t pass = begin * p->halves; pass < end * p->halves; pass++) {
-        const ptrdiff_t slice = pass / p->halves, half = pass % p->halves;
-        const ptrdiff_t first = p->tiles * slice / p->slices, last = p->tiles * (slice + 1) / p->slices;
-        fl_real *sums = p->shared + (slice * p->xis + half * held) * p->s_xi;
-        for (ptrdiff_t tile = first; tile < last; tile += p->block) {
-            ptrdiff_t count = FL_MIN(p->block, last - tile);
-            for (ptrdiff_t i = 0; i < count; i++) transform_tile(p, half, tile + i, zeros, v, z, i);
-            multiply(p, count, v, z, 0, p->c->channels, 0, p->panels, sums, tile > first);
-            if (p->dbias && half == 0)
-                add_bias(p, count, z, 0, p->c->filters, p->slice_bias + slice * p->c->filters, tile > first);
-        }
-    }
+    for (ptrdiff_t slice = begin; slice < end; slice++)
+        for (ptrdiff_t turn = 0; turn < p->turns; turn++)
+            for (ptrdiff_t half = 0; half < p->halves; half++) run_pass(p, slice, half, turn, zeros, v, z);
 }
 
 static void finish_slices(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     (void)thread;
     const plan *p = job;
-    for (ptrdiff_t channel = begin; channel < end; channel++)
+    for (ptrdiff_t row = begin; row < end; row++)
         for (ptrdiff_t panel = 0; panel < p->panels; panel++)
-            finish(p, channel, panel, p->shared + channel * p->s_width + panel * p->gemm->nr, 0);
+            finish(p, row / p->c->channels, row % p->c->channels, panel, p->shared + row * p->s_width + panel * p->gemm->nr, 0);
     if (p->dbias && begin == 0) {
         memset(p->dbias, 0, (size_t)p->c->filters * sizeof *p->dbias);
         sum_rows_ukernels[p->c->isa]->add(p->slices, p->c->filters, p->slice_bias, p->c->filters, p->dbias);
@@ -156,8 +180,8 @@ static void transform_batch(void *job, ptrdiff_t begin, ptrdiff_t end, int threa
     const plan *p = job;
     fl_real *zeros = scratch_of(p, thread);
     memset(zeros, 0, (size_t)FL_MAX(p->v_width, p->z_width) * sizeof *zeros);
-    for (ptrdiff_t i = begin; i < end; i++)
-        transform_tile(p, 0, p->first_tile + i, zeros, p->shared, p->shared + p->xis * v_xi(p), i);
+    fl_real *z = p->part == 0 ? p->shared + p->xis * v_xi(p) : NULL; /* the same for all parts */
+    for (ptrdiff_t i = begin; i < end; i++) transform_tile(p, 0, p->first_tile + i, p->part, zeros, p->shared, z, i);
 }
 
 static void run_ranges(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
@@ -166,10 +190,10 @@ static void run_ranges(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const ptrdiff_t tiles = FL_MIN(p->block, p->tiles - p->first_tile);
     for (ptrdiff_t task = begin; task < end; task++) {
         ptrdiff_t c0 = task / p->panels * p->range_rows, c1 = FL_MIN(p->c->channels, c0 + p->range_rows), panel = task % p->panels;
-        multiply(p, tiles, p->shared, p->shared + p->xis * v_xi(p), c0, c1, panel, panel + 1, sums, 0);
+        multiply(p, 0, p->part, tiles, p->shared, p->shared + p->xis * v_xi(p), c0, c1, panel, panel + 1, sums, 0);
         for (ptrdiff_t channel = c0; channel < c1; channel++)
-            finish(p, channel, panel, sums + (channel - c0) * p->s_width, p->first_tile > 0);
-        if (p->dbias && c0 == 0) {
+            finish(p, p->part, channel, panel, sums + (channel - c0) * p->s_width, p->first_tile > 0);
+        if (p->dbias && p->part == 0 && c0 == 0) {
             ptrdiff_t first = panel * p->gemm->nr, count = FL_MIN(p->gemm->nr, p->c->filters - first);
             add_bias(p, tiles, p->shared + p->xis * v_xi(p), first, count, p->dbias, p->first_tile > 0);
         }
@@ -184,26 +208,28 @@ static ptrdiff_t padded(ptrdiff_t width) { return width + (width >= 48 ? 16 : 0)
 static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias, const fl_winograd_form *form) {
     const fl_window *w = &c->window;
     plan p = {.c = c, .gemm = gemm_ukernels[c->isa], .form = form, .x = x, .dy = dy, .dkernel = dkernel, .dbias = dbias};
-    p.xis = form->points * form->points;
     const ptrdiff_t nr = p.gemm->nr, real = sizeof(fl_real);
     p.tiling = fl_tiling_of(form, w, w->oh, w->ow);
+    p.xis = p.tiling.y.points * p.tiling.x.points;
+    p.parts = fl_tiling_parts(&p.tiling);
     p.tiles = c->batch * p.tiling.along_y * p.tiling.along_x;
     p.panels = fl_ceil_div(c->filters, nr);
     p.s_width = (p.panels - 1) * nr + fl_panel_width(p.gemm, c->filters - (p.panels - 1) * nr);
     p.v_width = padded(fl_ceil_div(c->channels, 16) * 16);
     p.z_width = padded(p.s_width);
-    p.s_xi = c->channels * p.s_width + PAD;
+    p.s_xi = p.parts * c->channels * p.s_width + PAD;
     ptrdiff_t affordable = FL_SLICES_BYTES / (p.xis * p.s_xi * real);
     p.slices = FL_MIN(FL_MIN(FL_SLICES, affordable), p.tiles / MIN_SLICE);
     const ptrdiff_t tile_reals = p.xis * (p.v_width + p.z_width) + p.z_width, zeros = FL_MAX(p.v_width, p.z_width);
-    p.halves = p.slices >= 2 && p.xis * p.s_xi * real > LARGE_S ? 2 : 1;
+    p.turns = p.slices >= 2 && p.xis * p.s_xi * real > LARGE_S ? p.parts : 1;
+    p.halves = p.slices >= 2 && p.xis * p.s_xi / p.turns * real > LARGE_S ? 2 : 1;
     for (int half = 0; half < 2; half++) {
         p.input[half] = p.halves == 2 ? form->half_input[half] : form->input;
         p.tile_gradient[half] = p.halves == 2 ? form->half_gradient[half] : form->gradient;
     }
     if (p.slices >= 2) {
         p.block = BLOCK_TILES;
-        const ptrdiff_t held = p.xis / p.halves;
+        const ptrdiff_t held = held_xis(&p, p.halves - 1);
         p.scratch_bytes = fl_ceil_div((zeros + held * v_xi(&p) + (held + 1) * z_xi(&p)) * real, 64) * 64;
     } else {
         p.slices = 1;
@@ -221,7 +247,7 @@ static int run(const fl_conv *c, const void *x, const void *dy, void *dkernel, v
     if (c->batch == 0) return FL(direct_backward_weight)(c, x, dy, dkernel, dbias);
     plan p = make_plan(c, x, dy, dkernel, dbias, form);
     const int by_slices = p.slices > 1;
-    const double work = 2.0 * (double)p.xis * (double)p.tiles * (double)c->channels * (double)c->filters;
+    const double work = 2.0 * (double)(p.tiles * fl_tiling_products(&p.tiling)) * (double)c->channels * (double)c->filters;
     const int team = fl_team(c->threads, by_slices ? p.slices : p.ranges * p.panels, work);
     const ptrdiff_t sums = p.slices * p.xis * p.s_xi, transforms = p.xis * v_xi(&p) + (p.xis + 1) * z_xi(&p);
     const ptrdiff_t shared = by_slices ? sums + p.slices * c->filters : transforms;
@@ -232,12 +258,14 @@ static int run(const fl_conv *c, const void *x, const void *dy, void *dkernel, v
     p.slice_bias = p.shared + sums;
     if (by_slices) {
         fl_parallel(team, p.slices, run_slices, &p);
-        fl_parallel(FL_MIN(team, c->channels), c->channels, finish_slices, &p);
+        fl_parallel(FL_MIN(team, p.parts * c->channels), p.parts * c->channels, finish_slices, &p);
     } else {
         for (; p.first_tile < p.tiles; p.first_tile += p.block) {
-            ptrdiff_t tiles = FL_MIN(p.block, p.tiles - p.first_tile);
-            fl_parallel(FL_MIN(team, tiles), tiles, transform_batch, &p);
-            fl_parallel(team, p.ranges * p.panels, run_ranges, &p);
+            const ptrdiff_t tiles = FL_MIN(p.block, p.tiles - p.first_tile);
+            for (p.part = 0; p.part < p.parts; p.part++) {
+                fl_parallel(FL_MIN(team, tiles), tiles, transform_batch, &p);
+                fl_parallel(team, p.ranges * p.panels, run_ranges, &p);
+            }
         }
     }
     fl_buffer_put(p.scratch, bytes);
@@ -251,3 +279,5 @@ static int run(const fl_conv *c, const void *x, const void *dy, void *dkernel, v
 PASS(f2)
 PASS(f4)
 PASS(f2_5x5)
+PASS(f4_2x2)
+PASS(f3_1x4)

@@ -75,6 +75,18 @@ static inline fl_tiling fl_tiling_of(const fl_winograd_form *f, const fl_window 
 static inline ptrdiff_t fl_tiling_parts(const fl_tiling *t) { return t->y.parts * t->x.parts; }
 static inline ptrdiff_t fl_tiling_products(const fl_tiling *t) { return fl_axis_products(&t->y) * fl_axis_products(&t->x); }
 
+/* Whether part qy * x.parts + qx has anything at point xi. */
+static inline int fl_part_has(const fl_tiling *t, ptrdiff_t part, ptrdiff_t xi) {
+    return part / t->x.parts < fl_parts_at(&t->y, xi / t->x.points) && part % t->x.parts < fl_parts_at(&t->x, xi % t->x.points);
+}
+
+/* The kernel's tap that is tap (i, j) of a part, or -1 where it has fewer. */
+static inline ptrdiff_t fl_part_tap(const fl_tiling *t, ptrdiff_t part, ptrdiff_t i, ptrdiff_t j) {
+    const ptrdiff_t qy = part / t->x.parts, qx = part % t->x.parts;
+    if (i >= t->y.count[qy] || j >= t->x.count[qx]) return -1;
+    return (t->y.first[qy] + i * t->y.stride) * t->x.kernel + t->x.first[qx] + j * t->x.stride;
+}
+
 typedef struct {
     ptrdiff_t image, y, x; /* of the first output */
 } fl_tile_place;
