@@ -10,7 +10,7 @@ import pytest
 import fastlayers as fl
 from fastlayers._kernels.dense import algorithm as dense_algorithm
 from fastlayers.cases.dense import ROWS as DENSE_CASES
-from fastlayers.cases.winograd import FORMS, Place, weight_bound
+from fastlayers.cases.winograd import FORMS, axes_of, weight_bound
 from fastlayers.reference.conv import conv2d as reference
 from fastlayers.reference.conv import conv2d_backward_weight as reference_weight
 from fastlayers.shapes import conv2d_window
@@ -29,10 +29,15 @@ def test_the_algorithm_follows_the_problem() -> None:
         "tiles fit the rest better"
     )
     assert chosen(fl.Conv2D(64, 3, padding=6, dilation_rate=6), (6, 6, 64)) == "direct", "nothing to share in a tile"
-    assert chosen(fl.Conv2D(64, 3, strides=2)) == "direct"
+    assert chosen(fl.Conv2D(64, 3, strides=2)) == "winograd_f4_2x2"
+    assert chosen(fl.Conv2D(64, (3, 4), strides=2)) == "winograd_f4_2x2"
+    assert chosen(fl.Conv2D(64, 3, strides=(2, 1))) == "direct"
+    assert chosen(fl.Conv2D(64, 3, strides=2), (9, 9, 64)) == "direct", "too few tiles"
     assert chosen(fl.Conv2D(64, 5)) == "winograd_f2_5x5"
     assert chosen(fl.Conv2D(64, 5), (7, 7, 64), 1) == "direct", "too few tiles"
     assert chosen(fl.Conv2D(64, (5, 3))) == "direct"
+    assert chosen(fl.Conv2D(64, (1, 7))) == chosen(fl.Conv2D(64, (6, 1))) == "winograd_f3_1x4"
+    assert chosen(fl.Conv2D(64, (1, 5))) == chosen(fl.Conv2D(64, (9, 1))) == "direct", "too few products saved"
     assert chosen(fl.Conv2D(64, 1)) == "pointwise"
     assert chosen(fl.Conv2D(64, 1, strides=2)) == "direct"
     assert fl.Conv2D(8, 5).algorithm((9, 9, 6))["backward_input"] == "scatter"
@@ -53,7 +58,8 @@ def test_groups_share_vectors_where_lanes_can_be_permuted(isa: str) -> None:
 def test_high_precision_avoids_the_large_tiles() -> None:
     with fl.use(precision="high"):
         assert chosen(fl.Conv2D(64, 3, padding="same")) == "winograd_f2"
-        assert chosen(fl.Conv2D(64, 5, padding="same")) == "direct"
+        for size, strides in ((5, 1), ((1, 7), 1), (3, 2)):
+            assert chosen(fl.Conv2D(64, size, strides=strides, padding="same")) == "direct"
     with pytest.raises(ValueError, match=r"precision: expected one of fast, high, got 'low'"), fl.use(precision="low"):
         pass
 
@@ -64,6 +70,8 @@ def test_an_algorithm_can_be_forced() -> None:
         assert chosen(layer, (9, 9, 3)) == name
         assert layer.get_config()["algorithm"] == name
     assert chosen(fl.Conv2D(5, 5, algorithm="winograd_f2_5x5"), (9, 9, 3)) == "winograd_f2_5x5"
+    assert chosen(fl.Conv2D(5, 4, strides=2, algorithm="winograd_f4_2x2"), (9, 9, 3)) == "winograd_f4_2x2"
+    assert chosen(fl.Conv2D(5, (8, 1), algorithm="winograd_f3_1x4"), (9, 9, 3)) == "winograd_f3_1x4"
     with fl.use(precision="high"):
         assert chosen(fl.Conv2D(64, 3, algorithm="winograd_f4")) == "winograd_f4", "an order stands above a setting"
 
@@ -74,27 +82,32 @@ def test_an_algorithm_that_does_not_apply_is_refused() -> None:
     x, kernel = np.zeros((1, 9, 9, 4), np.float32), np.zeros((5, 5, 4, 4), np.float32)
     with pytest.raises(ValueError, match=r"'winograd_f4' does not apply to this convolution"):
         fl.ops.conv2d(x, kernel, algorithm="winograd_f4")
+    for name, size, strides in (("winograd_f4_2x2", (3, 5), 2), ("winograd_f3_1x4", (2, 5), 1)):
+        with pytest.raises(ValueError, match=rf"'{name}' does not apply to this convolution"):
+            fl.ops.conv2d(x, kernel[: size[0], : size[1]], strides=strides, algorithm=name)
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "size", "most"),
+    ("algorithm", "size", "strides", "most"),
     [
-        ("direct", 3, 2e-6),
-        ("winograd_f2", 3, 2e-6),
-        ("winograd_f4", 3, 8e-6),
-        ("direct", 5, 4e-6),
-        ("winograd_f2_5x5", 5, 8e-6),
+        ("direct", (3, 3), 1, 2e-6),
+        ("winograd_f2", (3, 3), 1, 2e-6),
+        ("winograd_f4", (3, 3), 1, 8e-6),
+        ("direct", (5, 5), 1, 4e-6),
+        ("winograd_f2_5x5", (5, 5), 1, 8e-6),
+        ("winograd_f4_2x2", (3, 3), 2, 8e-6),
+        ("winograd_f3_1x4", (1, 7), 1, 8e-6),
     ],
     ids=lambda v: str(v),
 )
-def test_error_relative_to_the_largest_output(algorithm: str, size: int, most: float) -> None:
+def test_error_relative_to_the_largest_output(algorithm: str, size: tuple[int, int], strides: int, most: float) -> None:
     """Norm-wise, against float64, with inputs of a wide range as well: F4 has two to four times direct sums' error."""
     rng = np.random.default_rng(0)
-    kernel = rng.standard_normal((size, size, 128, 64)).astype(np.float32)
-    window = conv2d_window("test", (24, 24, 128), size, padding="same")
+    kernel = rng.standard_normal((*size, 128, 64)).astype(np.float32)
+    window = conv2d_window("test", (24, 24, 128), size, strides, padding="same")
     for x in (rng.standard_normal((1, 24, 24, 128)), np.exp(2 * rng.standard_normal((1, 24, 24, 128)))):
         x = x.astype(np.float32)
-        y = fl.ops.conv2d(x, kernel, padding="same", algorithm=algorithm)
+        y = fl.ops.conv2d(x, kernel, strides=strides, padding="same", algorithm=algorithm)
         exact = reference(x.astype(float), kernel.astype(float), None, window, 1, "channels_last", "linear", 0.0)
         assert abs(y - exact).max() <= most * abs(exact).max()
 
@@ -203,30 +216,43 @@ def test_weight_gradients_over_many_chunks(
 
 @pytest.mark.parametrize("isa", fl.settings.available_isas())
 @pytest.mark.parametrize(
-    ("shape", "filters", "algorithm", "dilation"),
+    ("shape", "filters", "algorithm", "size", "dilation"),
     [
-        ((4, 28, 27, 64), 48, "winograd_f4", 1),
-        ((2, 28, 27, 96), 80, "winograd_f2", 1),
-        ((3, 15, 16, 16), 2000, "winograd_f4", 1),
-        ((4, 27, 28, 64), 48, "winograd_f4", 2),
-        ((1, 27, 28, 64), 48, "winograd_f2_5x5", 1),
+        ((4, 28, 27, 64), 48, "winograd_f4", (3, 3), 1),
+        ((2, 28, 27, 96), 80, "winograd_f2", (3, 3), 1),
+        ((3, 15, 16, 16), 2000, "winograd_f4", (3, 3), 1),
+        ((4, 27, 28, 64), 48, "winograd_f4", (3, 3), 2),
+        ((1, 27, 28, 64), 48, "winograd_f2_5x5", (5, 5), 1),
+        ((3, 39, 38, 24), 2000, "winograd_f4_2x2", (3, 4), 1),
+        ((4, 27, 28, 24), 24, "winograd_f4_2x2", (3, 3), 1),
+        ((3, 17, 18, 64), 2000, "winograd_f3_1x4", (7, 1), 1),
+        ((3, 29, 18, 32), 32, "winograd_f3_1x4", (1, 7), 2),
     ],
-    ids=["half of the xi at a time", "half, F2", "several batches of tiles", "half, dilated", "half, 5x5"],
+    ids=[
+        "half of the xi at a time",
+        "half, F2",
+        "several batches of tiles",
+        "half, dilated",
+        "half, 5x5",
+        "batches, stride 2",
+        "slices, stride 2",
+        "batches, line",
+        "slices, line",
+    ],
 )
 def test_weight_gradients_too_large_for_one_pass(
-    shape: tuple[int, ...], filters: int, algorithm: str, dilation: int, isa: str
+    shape: tuple[int, ...], filters: int, algorithm: str, size: tuple[int, int], dilation: int, isa: str
 ) -> None:
     form, rng = FORMS[algorithm], np.random.default_rng(0)
-    size = (form.taps, form.taps)
+    geometry: Any = {"strides": form.stride, "padding": "same", "dilation_rate": dilation}
+    window = conv2d_window("test", shape[1:], size, **geometry)
     x = rng.standard_normal(shape).astype(np.float32)
-    dy = rng.standard_normal((*shape[:3], filters)).astype(np.float32)
+    dy = rng.standard_normal((shape[0], window.oh, window.ow, filters)).astype(np.float32)
     with fl.use(isa=isa):
-        options: Any = {"padding": "same", "dilation_rate": dilation, "algorithm": algorithm}
-        dW, db = fl.ops.conv2d_backward_weight(x, dy, size, **options)
-    window = conv2d_window("test", shape[1:], size, padding="same", dilation_rate=dilation)
+        dW, db = fl.ops.conv2d_backward_weight(x, dy, size, **geometry, algorithm=algorithm)
     exact, sums = reference_weight(x.astype(float), dy.astype(float), window, 1, "channels_last", True)
-    place = Place(window.top, window.left, dilation, dilation)
-    assert (abs(dW - exact) <= weight_bound(x.astype(float), dy.astype(float), place, form, 2.0**-24)).all()
+    axes = axes_of(window, window.top, window.left)
+    assert (abs(dW - exact) <= weight_bound(x.astype(float), dy.astype(float), axes, form, 2.0**-24)).all()
     np.testing.assert_allclose(db, sums, rtol=0, atol=2.0**-24 * len(dy) * dy[0, ..., 0].size * abs(dy).max())
 
 

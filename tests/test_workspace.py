@@ -43,6 +43,8 @@ CONVOLUTIONS = {
     "3x3": (2, 9, 14, 32, 48, 3, 1, "same", 1, 1),
     "3x3, many tiles": (8, 16, 16, 16, 16, 3, 1, 1, 1, 1),
     "3x3, many channels": (1, 5, 5, 320, 128, 3, 1, 1, 1, 1),
+    "3x3, stride 2": (2, 25, 22, 32, 48, 3, 2, 1, 1, 1),
+    "7x1": (2, 13, 12, 32, 48, (7, 1), 1, "same", 1, 1),
     "5x5": (2, 13, 12, 32, 48, 5, 1, "same", 1, 1),
     "few channels": (2, 20, 17, 3, 8, 5, 2, 2, 1, 1),
     "strides beyond the kernel": (2, 13, 11, 6, 10, 2, 3, 0, 1, 1),
@@ -62,7 +64,7 @@ def test_convolutions_take_what_they_state(case: str, algorithm: str, dtype: str
     window = conv2d_window("conv2d", (h, w, c), size, strides, padding, dilation)
     x, kernel, dy = (
         array(n, h, w, c, dtype=dtype),
-        array(size, size, c // groups, o, dtype=dtype),
+        array(*(size if isinstance(size, tuple) else (size, size)), c // groups, o, dtype=dtype),
         array(n, window.oh, window.ow, o, dtype=dtype),
     )
     geometry = {"strides": strides, "padding": padding, "dilation_rate": dilation, "groups": groups}

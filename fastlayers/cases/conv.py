@@ -113,6 +113,38 @@ ROWS = {
     "winograd 5x5 dilated": ConvCase(
         2, 14, 25, 7, 9, (5, 5), padding=((4, 3), (4, 9)), dilation=(2, 3), algorithm="winograd_f2_5x5"
     ),
+    "inception": ConvCase(2, 11, 19, 17, 33, (1, 7), padding="same", activation="relu"),
+    "inception, columns": ConvCase(1, 23, 9, 33, 18, (7, 1), padding="same", bias=False),
+    "winograd line": ConvCase(1, 6, 13, 5, 3, (1, 8), padding=((0, 3), (4, 1)), algorithm="winograd_f3_1x4"),
+    "winograd line, columns": ConvCase(
+        2, 12, 7, 18, 9, (6, 1), padding=((2, 0), (1, 0)), activation="silu", algorithm="winograd_f3_1x4"
+    ),
+    "winograd line few tiles": ConvCase(1, 5, 8, 150, 140, (1, 7), padding="same", algorithm="winograd_f3_1x4"),
+    "winograd line many tiles": ConvCase(
+        2, 31, 30, 3, 5, (5, 1), padding="same", activation="gelu", algorithm="winograd_f3_1x4"
+    ),
+    "winograd line wide": ConvCase(2, 17, 18, 130, 100, (1, 7), padding="same", algorithm="winograd_f3_1x4"),
+    "winograd line dilated": ConvCase(
+        2, 9, 25, 7, 9, (1, 5), padding=((0, 1), (4, 9)), dilation=(2, 3), algorithm="winograd_f3_1x4"
+    ),
+    "winograd line channels first": ConvCase(
+        2, 13, 11, 16, 20, (8, 1), padding=3, data_format="channels_first", algorithm="winograd_f3_1x4"
+    ),
+    "winograd down": ConvCase(
+        2, 24, 23, 18, 20, (3, 3), (2, 2), "same", activation="relu", algorithm="winograd_f4_2x2"
+    ),
+    "winograd down, odd": ConvCase(
+        1, 9, 6, 5, 3, (4, 3), (2, 2), ((0, 3), (4, 1)), activation="silu", algorithm="winograd_f4_2x2"
+    ),
+    "winograd down, no padding": ConvCase(3, 8, 15, 17, 33, (3, 4), (2, 2), algorithm="winograd_f4_2x2"),
+    "winograd down few tiles": ConvCase(1, 14, 15, 150, 140, (3, 3), (2, 2), 1, algorithm="winograd_f4_2x2"),
+    "winograd down many tiles": ConvCase(
+        2, 57, 56, 3, 5, (4, 4), (2, 2), "same", activation="gelu", algorithm="winograd_f4_2x2"
+    ),
+    "winograd down wide": ConvCase(1, 56, 57, 130, 100, (3, 3), (2, 2), 1, bias=False, algorithm="winograd_f4_2x2"),
+    "winograd down channels first": ConvCase(
+        2, 22, 11, 16, 20, (3, 3), (2, 2), 1, data_format="channels_first", algorithm="winograd_f4_2x2"
+    ),
     "deeplab": ConvCase(2, 27, 22, 18, 20, (3, 3), padding="same", dilation=(2, 2), activation="relu"),
     "deeplab wide": ConvCase(1, 17, 19, 16, 34, (3, 3), padding=6, dilation=(6, 6), bias=False),
     "winograd f4 dilated": ConvCase(
@@ -145,8 +177,7 @@ def draw(rng: Rng) -> ConvCase:
             activation=str(rng.choice(["linear", *NAMES])),
         )
         if sometimes(rng, 0.3):
-            taps = size(rng, 3, 3, 5)
-            case = replace(case, kernel=(taps, taps), strides=(1, 1), c=c // groups, o=o // groups, groups=1)
+            case = replace(draw_transformed(rng, case), c=c // groups, o=o // groups, groups=1)
         elif sometimes(rng, 0.2):
             channels = size(rng, 2, 3, 16, 37, 64, 130)
             taps, step = size(rng, 2, 3, 3, 5, 5), size(rng, 1, 1, 2)
@@ -160,13 +191,24 @@ def draw(rng: Rng) -> ConvCase:
             return case
 
 
+def draw_transformed(rng: Rng, case: ConvCase) -> ConvCase:
+    """The case with a kernel and strides that Winograd's algorithm takes."""
+    form = list(winograd.FORMS.values())[size(rng, *range(len(winograd.FORMS)))]
+    kernel = (size(rng, *form.sizes), size(rng, *form.sizes))
+    if form.axes == 1:
+        kernel = (kernel[0], 1) if sometimes(rng, 0.5) else (1, kernel[1])
+    dilation = case.dilation if form.stride == 1 else (1, 1)
+    return replace(case, kernel=kernel, strides=(form.stride, form.stride), dilation=dilation)
+
+
 def algorithms(case: ConvCase) -> list[str]:
     """What may be asked for, beside the algorithms that the case does not fit."""
     fitting = ["auto", "auto", "precise", "direct"]
     if case.groups > 1 and case.groups == case.c == case.o:
         fitting.append("depthwise")
-    if (case.strides, case.groups) == ((1, 1), 1):
-        fitting += [name for name, form in winograd.FORMS.items() if case.kernel == (form.taps, form.taps)]
+    if case.groups == 1:
+        geometry = (case.kernel, case.strides, case.dilation)
+        fitting += [name for name, form in winograd.FORMS.items() if form.fits(*geometry)]
     if (case.kernel, case.strides, case.groups, case.padding) == ((1, 1), (1, 1), 1, "valid"):
         fitting.append("pointwise")
     if case.groups == 1 and case.c < 8 and case.dilation[1] == 1:
@@ -205,8 +247,8 @@ def bounds(args: Arguments, results: list[Any], eps: float) -> list[Any]:
     positive = reference.conv2d(abs(x), abs(W), _abs(bias), *geometry, "linear", 0.0)
     error = (W[..., 0].size + 2) * eps * positive
     if form := form_of("forward", args[:2], window, groups, data_format, algorithm, eps):
-        place = winograd.Place(window.top, window.left, window.dh, window.dw)
-        spread = winograd.bound(plain(x, data_format), W, window.oh, window.ow, place, form, eps)
+        axes = winograd.axes_of(window, window.top, window.left)
+        spread = winograd.bound(plain(x, data_format), W, window.oh, window.ow, axes, form, eps)
         error = error + in_format(spread, data_format)
     return [through(z, error, activation, alpha, eps)]
 
@@ -215,10 +257,11 @@ def input_bounds(args: Arguments, results: list[Any], eps: float) -> list[Any]:
     dy, W, window, groups, data_format, algorithm = args
     positive = reference.conv2d_backward_input(abs(dy), abs(W), window, groups, data_format)
     error = (W[:, :, 0].size // groups + 1) * eps * positive
-    if form := form_of("backward_input", args[:2], window, groups, data_format, algorithm, eps):
+    form = form_of("backward_input", args[:2], window, groups, data_format, algorithm, eps)
+    if form and form.stride == 1:  # with a stride, dx is summed directly
         top, left = (window.kh - 1) * window.dh - window.top, (window.kw - 1) * window.dw - window.left
-        place, turned = winograd.Place(top, left, window.dh, window.dw), W[::-1, ::-1].swapaxes(2, 3)
-        spread = winograd.bound(plain(dy, data_format), turned, window.h, window.w, place, form, eps)
+        axes, turned = winograd.axes_of(window, top, left), W[::-1, ::-1].swapaxes(2, 3)
+        spread = winograd.bound(plain(dy, data_format), turned, window.h, window.w, axes, form, eps)
         error = error + in_format(spread, data_format)
     return [error]
 
@@ -250,8 +293,8 @@ def weight_bounds(args: Arguments, results: list[Any], eps: float) -> list[Any]:
     errors = [None if p is None else (terms + 1) * eps * p for p in positive]
     groups, data_format, _ = rest
     if form := form_of("backward_weight", (x, results[0]), window, groups, data_format, algorithm, eps):
-        place = winograd.Place(window.top, window.left, window.dh, window.dw)
-        errors[0] = errors[0] + winograd.weight_bound(plain(x, data_format), plain(dy, data_format), place, form, eps)
+        axes = winograd.axes_of(window, window.top, window.left)
+        errors[0] = errors[0] + winograd.weight_bound(plain(x, data_format), plain(dy, data_format), axes, form, eps)
     return errors
 
 
@@ -268,13 +311,18 @@ def sums_directly(case: ConvCase) -> bool:
     return case.algorithm in ("direct", "depthwise") or not winograd.FORMS.keys() & algorithms(case)
 
 
+def input_sums_directly(case: ConvCase) -> bool:
+    """As above: Winograd's algorithm computes the gradient of x where there is no stride."""
+    return case.strides != (1, 1) or sums_directly(case)
+
+
 def draw_linear(rng: Rng) -> ConvCase:
     return replace(draw(rng), activation="linear")
 
 
 TABLE = {
     "conv2d": OpCases(ROWS, draw, arguments, ("y",), bounds, exact),
-    "conv2d_backward_input": OpCases(ROWS, draw_linear, input_arguments, ("dx",), input_bounds, sums_directly),
+    "conv2d_backward_input": OpCases(ROWS, draw_linear, input_arguments, ("dx",), input_bounds, input_sums_directly),
     "conv2d_backward_weight": OpCases(
         ROWS, draw_linear, weight_arguments, ("dkernel", "dbias"), weight_bounds, sums_directly
     ),
