@@ -106,11 +106,18 @@ static int f2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
 static int f2_5x5_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) { /* as exact as f4 */
     return !precise && winograd_pays(c, pass, &winograd_ukernels[c->isa]->f2_5x5, 24);
 }
+
+/* Sums of parts: their dW transforms x once for each, for which few channels don't pay. */
+static int parts_pay(const fl_conv *c, enum fl_conv_pass pass, const fl_winograd_form *form) {
+    const int weight = pass == FL_CONV_BACKWARD_WEIGHT;
+    return !(weight && FL_MIN(c->channels, c->filters) < 24) && winograd_pays(c, pass, form, weight ? 32 : 24);
+}
 static int f4_2x2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) { /* four phases of x to transform */
-    return !precise && pass == FL_CONV_FORWARD && c->channels >= 32 && winograd_pays(c, pass, &winograd_ukernels[c->isa]->f4_2x2, 24);
+    const fl_winograd_form *form = &winograd_ukernels[c->isa]->f4_2x2;
+    return !precise && pass != FL_CONV_BACKWARD_INPUT && c->channels >= 32 && parts_pay(c, pass, form);
 }
 static int f3_1x4_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
-    return !precise && pass != FL_CONV_BACKWARD_WEIGHT && winograd_pays(c, pass, &winograd_ukernels[c->isa]->f3_1x4, 24);
+    return !precise && parts_pay(c, pass, &winograd_ukernels[c->isa]->f3_1x4);
 }
 
 /* The first row that accepts a problem and pays for it is taken. */

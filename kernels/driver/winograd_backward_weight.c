@@ -9,6 +9,8 @@
  *     ranges    where S is large: V and Z of many tiles first, then ranges of channels, each with a small part of S; nothing is
  *               split, so nothing is added, but for one batch of tiles after the other.
  *
+ * Where the kernel is a sum of parts (winograd_tiles.h), each has its V and its S: V holds one part after the other, Z is shared.
+ *
  * The bias gradient is the sum of dy, which the transform of a tile leaves as a row of its own behind Z.
  */
 #include <string.h>
@@ -43,7 +45,7 @@ typedef struct {
     fl_winograd_tile *input[2], *tile_gradient[2]; /* of each half of the xi, or the first of all */
     ptrdiff_t xis;
     ptrdiff_t parts, part;        /* of the kernel, and the one at hand in the order "ranges" */
-    ptrdiff_t halves, turns;      /* passes of a slice: 1 or 2 over the xi for each of 1 or all turns over the parts */
+    ptrdiff_t halves;             /* in how many passes the xi are done: 1 or 2 */
     const fl_real *x, *dy;
     fl_real *dkernel, *dbias; /* dbias or NULL */
     fl_tiling tiling;
@@ -136,19 +138,18 @@ static void add_bias(const plan *p, ptrdiff_t tiles, const fl_real *z, ptrdiff_t
 
 /* ---- slices ---- */
 
-/* One pass over the tiles of a slice, for half of the xi or all, and one part of the kernel or all. */
-static void run_pass(const plan *p, ptrdiff_t slice, ptrdiff_t half, ptrdiff_t turn, const fl_real *zeros, fl_real *v, fl_real *z) {
+/* One pass over the tiles of a slice, for half of the xi or all. */
+static void run_pass(const plan *p, ptrdiff_t slice, ptrdiff_t half, const fl_real *zeros, fl_real *v, fl_real *z) {
     const ptrdiff_t first = p->tiles * slice / p->slices, last = p->tiles * (slice + 1) / p->slices;
-    const ptrdiff_t begin = p->parts * turn / p->turns, end = p->parts * (turn + 1) / p->turns;
     fl_real *sums = p->shared + slice * p->xis * p->s_xi;
     for (ptrdiff_t tile = first; tile < last; tile += p->block) {
         const ptrdiff_t count = FL_MIN(p->block, last - tile);
-        for (ptrdiff_t part = begin; part < end; part++) {
-            for (ptrdiff_t i = 0; i < count; i++) transform_tile(p, half, tile + i, part, zeros, v, part == begin ? z : NULL, i);
+        for (ptrdiff_t part = 0; part < p->parts; part++) {
+            for (ptrdiff_t i = 0; i < count; i++) transform_tile(p, half, tile + i, part, zeros, v, part == 0 ? z : NULL, i);
             fl_real *rows = sums + part * p->c->channels * p->s_width;
             multiply(p, half, part, count, v, z, 0, p->c->channels, 0, p->panels, rows, tile > first);
         }
-        if (p->dbias && half == 0 && turn == 0)
+        if (p->dbias && half == 0)
             add_bias(p, count, z, 0, p->c->filters, p->slice_bias + slice * p->c->filters, tile > first);
     }
 }
@@ -158,8 +159,7 @@ static void run_slices(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     fl_real *zeros = scratch_of(p, thread), *v = zeros + FL_MAX(p->v_width, p->z_width), *z = v + held_xis(p, p->halves - 1) * v_xi(p);
     memset(zeros, 0, (size_t)(v - zeros) * sizeof *zeros);
     for (ptrdiff_t slice = begin; slice < end; slice++)
-        for (ptrdiff_t turn = 0; turn < p->turns; turn++)
-            for (ptrdiff_t half = 0; half < p->halves; half++) run_pass(p, slice, half, turn, zeros, v, z);
+        for (ptrdiff_t half = 0; half < p->halves; half++) run_pass(p, slice, half, zeros, v, z);
 }
 
 static void finish_slices(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
@@ -219,10 +219,10 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
     p.z_width = padded(p.s_width);
     p.s_xi = p.parts * c->channels * p.s_width + PAD;
     ptrdiff_t affordable = FL_SLICES_BYTES / (p.xis * p.s_xi * real);
-    p.slices = FL_MIN(FL_MIN(FL_SLICES, affordable), p.tiles / MIN_SLICE);
+    const int large = p.xis * p.s_xi * real > LARGE_S;
+    p.slices = large && p.parts > 1 ? 1 : FL_MIN(FL_MIN(FL_SLICES, affordable), p.tiles / MIN_SLICE);
     const ptrdiff_t tile_reals = p.xis * (p.v_width + p.z_width) + p.z_width, zeros = FL_MAX(p.v_width, p.z_width);
-    p.turns = p.slices >= 2 && p.xis * p.s_xi * real > LARGE_S ? p.parts : 1;
-    p.halves = p.slices >= 2 && p.xis * p.s_xi / p.turns * real > LARGE_S ? 2 : 1;
+    p.halves = p.slices >= 2 && large ? 2 : 1;
     for (int half = 0; half < 2; half++) {
         p.input[half] = p.halves == 2 ? form->half_input[half] : form->input;
         p.tile_gradient[half] = p.halves == 2 ? form->half_gradient[half] : form->gradient;
