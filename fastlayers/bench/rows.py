@@ -26,7 +26,7 @@ from fastlayers.backend import OPS
 from fastlayers.bench.task import Arguments, Task, around, pair, sizes, words
 from fastlayers.cases import TABLE
 from fastlayers.cases.activation import ActivationCase, SoftmaxCase
-from fastlayers.cases.conv import ConvCase
+from fastlayers.cases.conv_rows import ConvCase
 from fastlayers.cases.dense import DenseCase
 from fastlayers.cases.loss import LossCase
 from fastlayers.cases.optimizer import AdamCase, SGDCase

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastlayers.cases.activation import always
-from fastlayers.cases.conv import draw_padding, image_shape
+from fastlayers.cases.conv import draw_padding
+from fastlayers.cases.conv_rows import image_shape
 from fastlayers.cases.table import Arguments, Array, Data, OpCases, Rng, size, sometimes
 from fastlayers.reference import pool as reference
 from fastlayers.shapes import Padding, Window2D, output_shape, pool2d_window
