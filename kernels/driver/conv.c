@@ -74,6 +74,7 @@ static fl_tiling tiling(const fl_conv *c, enum fl_conv_pass pass, const fl_winog
 static ptrdiff_t tiles(const fl_conv *c, const fl_tiling *t) { return c->batch * t->along_y * t->along_x; }
 
 static const fl_winograd_ukernels *const winograd_ukernels[] = {FL_ISA_ROWS(winograd)};
+static const fl_gemm_ukernels *const ukernels[] = {FL_ISA_ROWS(gemm)};
 
 /* Products for each pair of a channel and a filter. */
 static ptrdiff_t products(const fl_conv *c, enum fl_conv_pass pass, const fl_winograd_form *form) {
@@ -112,9 +113,11 @@ static int parts_pay(const fl_conv *c, enum fl_conv_pass pass, const fl_winograd
     const int weight = pass == FL_CONV_BACKWARD_WEIGHT;
     return !(weight && FL_MIN(c->channels, c->filters) < 24) && winograd_pays(c, pass, form, weight ? 32 : 24);
 }
-static int f4_2x2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) { /* four phases of x to transform */
-    const fl_winograd_form *form = &winograd_ukernels[c->isa]->f4_2x2;
-    return !precise && pass != FL_CONV_BACKWARD_INPUT && c->channels >= 32 && parts_pay(c, pass, form);
+/* Four phases of x to transform.  Where vectors have 32 bytes, as with AVX2, dW's products wait for V and Z: no gain. */
+static int f4_2x2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
+    const int waits = pass == FL_CONV_BACKWARD_WEIGHT && ukernels[c->isa]->nr_narrow * (ptrdiff_t)sizeof(fl_real) == 32;
+    return !precise && !waits && pass != FL_CONV_BACKWARD_INPUT && c->channels >= 32 &&
+           parts_pay(c, pass, &winograd_ukernels[c->isa]->f4_2x2);
 }
 static int f3_1x4_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
     return !precise && parts_pay(c, pass, &winograd_ukernels[c->isa]->f3_1x4);
@@ -169,7 +172,6 @@ static void to_channels_first(ptrdiff_t n, ptrdiff_t c, ptrdiff_t hw, const void
     FL(nhwc_to_nchw)(n, c, hw, x, y, isa, threads);
 }
 
-static const fl_gemm_ukernels *const ukernels[] = {FL_ISA_ROWS(gemm)};
 static ptrdiff_t tile_rows(int isa) { return ukernels[isa]->mr; }
 static ptrdiff_t tile_columns(int isa) { return ukernels[isa]->nr; }
 
