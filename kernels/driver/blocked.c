@@ -23,8 +23,8 @@ enum {
 };
 
 static const fl_blocked_ukernels *const ukernels[] = {FL_ISA_ROWS(blocked)};
-static const fl_skinny_ukernels *const epilogues[] = {FL_ISA_ROWS(skinny)};
 static const fl_sum_rows_ukernels *const sums[] = {FL_ISA_ROWS(sum_rows)};
+static const fl_skinny_ukernels *const epilogues[] = {FL_ISA_ROWS(skinny)};
 
 /* C (m, n) = f( A B + bias ), A(i, k) = a[i * a_row + k * a_k], B(k, j) = b[k * b_k + j * b_col] */
 typedef struct {
@@ -65,12 +65,6 @@ static void finish(const product *p, range rows, range columns) {
     }
 }
 
-static void sum_b(const product *p, range columns) {
-    const ptrdiff_t n = columns.end - columns.begin;
-    memset(p->b_sums + columns.begin, 0, (size_t)n * sizeof *p->b_sums);
-    sums[p->isa]->add(p->k, n, p->b + columns.begin, p->b_k, p->b_sums + columns.begin);
-}
-
 /* A block of B: some of its columns, and k. */
 typedef struct {
     range columns, k;
@@ -100,7 +94,20 @@ static fl_runs runs_of(const product *p, const block *b) {
                          : fl_runs_of(size_of(b->columns), size_of(b->k), start_of(p, b), p->b_col);
 }
 
-static void multiply_block(const product *p, range rows, const block *b, const fl_real *packed, fl_runs *next) {
+/* Of A what a block reads, where that is runs too: columns along m. */
+static fl_runs runs_of_a(const product *p, range rows, const block *b) {
+    if (p->a_row != 1) return (fl_runs){0};
+    return fl_runs_of(size_of(b->k), size_of(rows), p->a + rows.begin + b->k.begin * p->a_k, p->a_k);
+}
+
+/* Add a block's rows of B to the sums of its columns, from cache. */
+static void sum_block(const product *p, const block *b) {
+    fl_real *to = p->b_sums + b->columns.begin;
+    if (b->k.begin == 0) memset(to, 0, (size_t)size_of(b->columns) * sizeof *to);
+    sums[p->isa]->add(size_of(b->k), size_of(b->columns), start_of(p, b), p->b_k, to);
+}
+
+static void multiply_block(const product *p, range rows, const block *b, const fl_real *packed, fl_runs next[2]) {
     const ptrdiff_t n = size_of(b->columns), depth = size_of(b->k);
     for (range r = {rows.begin, 0}; r.begin < rows.end; r.begin = r.end) {
         r.end = FL_MIN(rows.end, r.begin + STRIP);
@@ -119,13 +126,14 @@ static void run_parts(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     for (ptrdiff_t number = begin; number < end; number++) {
         const range rows = part(p->m, uk->rows, number / p->column_parts, p->row_parts);
         const range columns = part(p->n, uk->panel, number % p->column_parts, p->column_parts);
-        if (p->b_sums && number < p->column_parts) sum_b(p, columns);
+        if (size_of(rows) == 0) continue;
         const ptrdiff_t chunks = fl_ceil_div(size_of(columns), chunk_columns(p)), blocks = chunks * blocks_along_k(p);
         for (ptrdiff_t i = 0; i < blocks; i++) {
             const block b = block_of(p, columns, chunks, i), after = block_of(p, columns, chunks, i + 1);
-            fl_runs next = runs_of(p, &after);
+            fl_runs next[2] = {runs_of(p, &after), runs_of_a(p, rows, &after)};
             uk->pack(size_of(b.k), size_of(b.columns), start_of(p, &b), p->b_k, p->b_col, packed);
-            multiply_block(p, rows, &b, packed, &next);
+            if (p->b_sums && rows.begin == 0) sum_block(p, &b);
+            multiply_block(p, rows, &b, packed, next);
         }
     }
 }
@@ -154,7 +162,7 @@ static ptrdiff_t block_depth(const product *p) {
 }
 
 static int run(const fl_dense *d, product *p) {
-    if (p->m == 0 && p->b_sums) sum_b(p, (range){0, p->n});
+    if (p->m == 0 && p->b_sums) sum_block(p, &(block){{0, p->n}, {0, p->k}});
     if (p->m == 0 || p->n == 0) return FL_OK;
     const fl_blocked_ukernels *uk = ukernels[p->isa];
     const ptrdiff_t panels = fl_ceil_div(p->n, uk->panel);

@@ -238,15 +238,16 @@ static void block_channels(plan *p) {
     p->groups_together = p->channel_block == p->k && p->k % lane == 0 ? FL_MIN(p->c->groups, affordable / p->k) : 1;
 }
 
-/* Rows of dy as narrow as a panel are read as they stand, and rows twice as wide where few tiles read them.  Tall tiles load more
- * for a product than those of two vectors do: where dy is wider than one, they must save two passes over it.  One that takes all
- * rows reads dy but once: then chunks may be long, so that few rows of x are copied for two of them. */
+/* Rows of dy as narrow as a panel are read as they stand, rows twice as wide where few tiles read them, and four times where
+ * two tiles do.  Tall tiles load more for a product than those of two vectors do: where dy is wider than one, they must save two
+ * passes over it.  One that takes all rows reads dy but once: then chunks may be long, so that few rows of x are copied for two
+ * of them. */
 static void choose_panels(plan *p) {
     const fl_gemm_ukernels *uk = p->uk;
     const ptrdiff_t rows = p->c->window.kh * p->c->window.kw * p->k, filters = p->c->filters;
     const int few_tiles = rows <= FEW_TILES * uk->mr;
-    p->in_place = filters <= (few_tiles ? 2 : 1) * uk->nr;
-    p->tall = p->in_place && (filters <= uk->nr_narrow || (few_tiles && uk->mr_tall > 2 * uk->mr));
+    p->in_place = filters <= (rows <= 2 * uk->mr ? 4 : few_tiles ? 2 : 1) * uk->nr;
+    p->tall = filters <= uk->nr_narrow || (few_tiles && filters <= 2 * uk->nr && uk->mr_tall > 2 * uk->mr);
     p->nr = p->tall ? uk->nr_narrow : uk->nr;
     p->panels_per_group = fl_ceil_div(p->n, p->nr);
     p->panels = p->c->groups * p->panels_per_group;

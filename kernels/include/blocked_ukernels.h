@@ -29,9 +29,9 @@ static inline fl_runs fl_runs_of(ptrdiff_t runs, ptrdiff_t n, const fl_real *fir
 typedef struct {
     /* c(i, j) = [ c(i, j) + ] sum over k of a[i * a_row + k * a_k] b(k, j),   i < m, j < n, k < depth <= FL_BLOCKED_DEPTH;
      * a_row or a_k is 1, b as `pack` lays it out.  Meanwhile rows of a are asked for, of which `m_after` more than m will be
-     * needed, and what next_b has. */
+     * needed, and what the next block reads: of b, and of a if its columns are along m. */
     void (*product)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, ptrdiff_t a_row, ptrdiff_t a_k,
-                    const fl_real *packed, fl_real *c, ptrdiff_t c_row, int accumulate, ptrdiff_t m_after, fl_runs *next_b);
+                    const fl_real *packed, fl_real *c, ptrdiff_t c_row, int accumulate, ptrdiff_t m_after, fl_runs next[2]);
 
     /* b(k, j) = b[k * b_k + j * b_col], b_k or b_col is 1, in panels of `panel` columns, a rest of less than half of them in
      * one of half the width: [panel][k][width], zero beyond n, FL_BLOCKED_SPACE elements after each panel */

@@ -14,7 +14,7 @@ enum { ROWS = 6 };
 
 enum {
     SET_BYTES = 4096, /* rows so far apart share a set of L1 */
-    EVERY = 4,        /* steps along k: a line of what comes next is asked for */
+    EVERY = FL_VECTOR_BYTES == 64 ? 2 : 4, /* steps along k: a line of what comes next is asked for */
     NEAR_ROW = FL_BLOCKED_DEPTH + 64 / sizeof(fl_real), /* from one row of A to the next in a copy: not so far */
 };
 
@@ -23,16 +23,20 @@ enum {
 /* Ask for the next line of the runs; false when there is none. */
 FL_INLINE int fetch_line(fl_runs *r) {
     if (r->runs <= 0) return 0;
-    __builtin_prefetch(r->at, 0, 3);
+    __builtin_prefetch(r->at, 0, 2);
     r->at += FL_LINE;
     if (--r->left == 0) r->at += r->skip, r->left = r->lines, r->runs--;
     return 1;
 }
 
-/* What comes next: the rows of A for the next strip, and after them a block of B. */
+/* What comes next: the first of these of which a line is left is asked for. */
 typedef struct {
-    fl_runs a, *b;
+    fl_runs *runs[3];
 } ahead;
+
+FL_INLINE void fetch_ahead(const ahead *next) {
+    if (!fetch_line(next->runs[0]) && !fetch_line(next->runs[1])) fetch_line(next->runs[2]);
+}
 
 /* sum += a row of B times a column of A */
 FL_INLINE void add_products(const int rows, const int vectors, const fl_real *a, const ptrdiff_t a_row, const fl_real *b,
@@ -47,14 +51,14 @@ FL_INLINE void add_products(const int rows, const int vectors, const fl_real *a,
 /* `rows` rows of C, of which the first `wanted` are stored, by `vectors` vectors, of which the first n columns are. */
 FL_INLINE void tile(const int rows, ptrdiff_t wanted, const int vectors, ptrdiff_t n, ptrdiff_t depth, const fl_real *a,
                     const ptrdiff_t a_row, const ptrdiff_t a_k, const fl_real *b, fl_real *c, ptrdiff_t c_row, int accumulate,
-                    ahead *next) {
+                    const ahead *next) {
     vreal sum[ROWS][2] = {{{0}}};
     UNROLL for (int i = 0; i < rows; i++) {
         if (i == wanted) break;
         UNROLL for (int v = 0; v < vectors; v++) __builtin_prefetch(c + i * c_row + v * VL, 1, 3);
     }
     for (ptrdiff_t k = 0; k < depth;) {
-        if (!fetch_line(&next->a)) fetch_line(next->b);
+        fetch_ahead(next);
         for (const ptrdiff_t until = FL_MIN(depth, k + EVERY); k < until; k++, a += a_k, b += vectors * VL)
             add_products(rows, vectors, a, a_row, b, sum);
     }
@@ -69,7 +73,7 @@ FL_INLINE void tile(const int rows, ptrdiff_t wanted, const int vectors, ptrdiff
 
 /* Rows of C, panel after panel. */
 FL_INLINE void strip(const int rows, ptrdiff_t wanted, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, const ptrdiff_t a_row,
-                     const ptrdiff_t a_k, const fl_real *b, fl_real *c, ptrdiff_t c_row, int accumulate, ahead *next) {
+                     const ptrdiff_t a_k, const fl_real *b, fl_real *c, ptrdiff_t c_row, int accumulate, const ahead *next) {
     for (; n >= PANEL; n -= PANEL, b += depth * PANEL + FL_BLOCKED_SPACE, c += PANEL)
         tile(rows, wanted, 2, PANEL, depth, a, a_row, a_k, b, c, c_row, accumulate, next);
     if (n > VL) tile(rows, wanted, 2, n, depth, a, a_row, a_k, b, c, c_row, accumulate, next);
@@ -79,7 +83,7 @@ FL_INLINE void strip(const int rows, ptrdiff_t wanted, ptrdiff_t n, ptrdiff_t de
 /* The last `wanted` <= ROWS rows through the smallest of the tiles that hold them. */
 FL_INLINE void rest_of_strips(ptrdiff_t wanted, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, const ptrdiff_t a_row,
                               const ptrdiff_t a_k, const fl_real *b, fl_real *c, ptrdiff_t c_row, int accumulate,
-                              ahead *next) {
+                              const ahead *next) {
     if (wanted <= ROWS / 3) strip(ROWS / 3, wanted, n, depth, a, a_row, a_k, b, c, c_row, accumulate, next);
     else if (wanted <= ROWS / 3 * 2) strip(ROWS / 3 * 2, wanted, n, depth, a, a_row, a_k, b, c, c_row, accumulate, next);
     else strip(ROWS, wanted, n, depth, a, a_row, a_k, b, c, c_row, accumulate, next);
@@ -88,42 +92,44 @@ FL_INLINE void rest_of_strips(ptrdiff_t wanted, ptrdiff_t n, ptrdiff_t depth, co
 /* A with rows along k: some of them are copied side by side. */
 static void product_of_rows(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, ptrdiff_t a_row,
                             const fl_real *packed, fl_real *c, ptrdiff_t c_row, int accumulate, ptrdiff_t m_after,
-                            fl_runs *next_b) {
+                            fl_runs next[2]) {
     _Alignas(64) fl_real near[ROWS * NEAR_ROW];
     const int once = n <= PANEL && a_row * (ptrdiff_t)sizeof *a % SET_BYTES; /* a copy would not be read again */
-    ahead next = {{0}, next_b};
+    fl_runs strip_after = {0};
+    const ahead later = {{&strip_after, &next[0], &next[1]}};
     for (; once && m >= ROWS; m -= ROWS, a += ROWS * a_row, c += ROWS * c_row)
-        strip(ROWS, ROWS, n, depth, a, a_row, 1, packed, c, c_row, accumulate, &next);
+        strip(ROWS, ROWS, n, depth, a, a_row, 1, packed, c, c_row, accumulate, &later);
     for (; m > 0; m -= ROWS, a += ROWS * a_row, c += ROWS * c_row) {
         for (ptrdiff_t i = 0; i < FL_MIN(m, ROWS); i++) memcpy(near + i * NEAR_ROW, a + i * a_row, (size_t)depth * sizeof *a);
         for (ptrdiff_t i = m; i < ROWS; i++) memset(near + i * NEAR_ROW, 0, (size_t)depth * sizeof *a);
-        next.a = fl_runs_of(FL_MIN(m - ROWS + m_after, ROWS), depth, a + ROWS * a_row, a_row);
-        if (m >= ROWS) strip(ROWS, ROWS, n, depth, near, NEAR_ROW, 1, packed, c, c_row, accumulate, &next);
-        else rest_of_strips(m, n, depth, near, NEAR_ROW, 1, packed, c, c_row, accumulate, &next);
+        strip_after = fl_runs_of(FL_MIN(m - ROWS + m_after, ROWS), depth, a + ROWS * a_row, a_row);
+        if (m >= ROWS) strip(ROWS, ROWS, n, depth, near, NEAR_ROW, 1, packed, c, c_row, accumulate, &later);
+        else rest_of_strips(m, n, depth, near, NEAR_ROW, 1, packed, c, c_row, accumulate, &later);
     }
 }
 
 /* A with columns along m: so many of their elements are copied that they make some rows of C. */
 static void product_of_columns(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, ptrdiff_t a_k,
                                const fl_real *packed, fl_real *c, ptrdiff_t c_row, int accumulate, ptrdiff_t m_after,
-                               fl_runs *next_b) {
+                               fl_runs next[2]) {
     _Alignas(64) fl_real near[FL_BLOCKED_DEPTH * ROWS];
-    ahead next = {{0}, next_b};
+    fl_runs strip_after = {0};
+    const ahead later = {{&next[0], &next[1], &strip_after}};
     for (; m >= ROWS; m -= ROWS, a += ROWS, c += ROWS * c_row) {
         for (ptrdiff_t k = 0; k < depth; k++) memcpy(near + k * ROWS, a + k * a_k, ROWS * sizeof *a);
-        next.a = fl_runs_of(depth, FL_MIN(m - ROWS + m_after, ROWS), a + ROWS, a_k);
-        strip(ROWS, ROWS, n, depth, near, 1, ROWS, packed, c, c_row, accumulate, &next);
+        strip_after = fl_runs_of(depth, FL_MIN(m - ROWS + m_after, ROWS), a + ROWS, a_k);
+        strip(ROWS, ROWS, n, depth, near, 1, ROWS, packed, c, c_row, accumulate, &later);
     }
     if (m == 0) return;
     memset(near, 0, (size_t)(depth * ROWS) * sizeof *near);
     for (ptrdiff_t k = 0; k < depth; k++) memcpy(near + k * ROWS, a + k * a_k, (size_t)m * sizeof *a);
-    rest_of_strips(m, n, depth, near, 1, ROWS, packed, c, c_row, accumulate, &next);
+    rest_of_strips(m, n, depth, near, 1, ROWS, packed, c, c_row, accumulate, &later);
 }
 
 static void product(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, ptrdiff_t a_row, ptrdiff_t a_k,
-                    const fl_real *packed, fl_real *c, ptrdiff_t c_row, int accumulate, ptrdiff_t m_after, fl_runs *next_b) {
-    if (a_k == 1) product_of_rows(m, n, depth, a, a_row, packed, c, c_row, accumulate, m_after, next_b);
-    else product_of_columns(m, n, depth, a, a_k, packed, c, c_row, accumulate, m_after, next_b);
+                    const fl_real *packed, fl_real *c, ptrdiff_t c_row, int accumulate, ptrdiff_t m_after, fl_runs next[2]) {
+    if (a_k == 1) product_of_rows(m, n, depth, a, a_row, packed, c, c_row, accumulate, m_after, next);
+    else product_of_columns(m, n, depth, a, a_k, packed, c, c_row, accumulate, m_after, next);
 }
 
 /* ---- packing ---- */
