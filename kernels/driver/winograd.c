@@ -7,7 +7,7 @@
  *     by tiles    U for all panels first (one barrier), then blocks of tiles: V, and panel by panel sums and output.
  *     by panels   for few tiles: V for all tiles first (one barrier), then panels: U is made where it is used, in cache.
  */
-#include "conv_algorithms.h"
+#include "winograd.h"
 
 #include <string.h>
 
@@ -18,7 +18,6 @@
 #include "panels.h"
 #include "parallel.h"
 #include "winograd_tiles.h"
-#include "winograd_ukernels.h"
 
 enum {
     MAX_XI = FL_WINOGRAD_MAX_POINTS * FL_WINOGRAD_MAX_POINTS,
@@ -32,26 +31,10 @@ enum {
     MIN_TASKS = 16,
 };
 
-/* Either pass of a convolution, as one problem. */
-typedef struct {
-    const fl_real *x; /* (batch, h, w, k) */
-    ptrdiff_t batch, h, w, k;
-    const fl_real *weights; /* element (tap, k, j): weights[tap * w_tap + k * w_k + j * w_n] */
-    ptrdiff_t w_tap, w_k, w_n;
-    int flip; /* the first tap uses the last weights, and so on */
-    fl_real *y; /* (batch, oh, ow, n); tap (i, j) of pixel (r, c) reads x at (r * sh - top + i * dh, c * sw - left + j * dw) */
-    ptrdiff_t oh, ow, n, top, left;
-    const fl_window *window; /* for the kernel's size, stride and dilation */
-    const fl_real *bias;
-    fl_real alpha;
-    int activation, isa, threads;
-} problem;
-
 static const fl_gemm_ukernels *const gemm_ukernels[] = {FL_ISA_ROWS(gemm)};
-static const fl_winograd_ukernels *const winograd_ukernels[] = {FL_ISA_ROWS(winograd)};
 
 typedef struct {
-    const problem *g;
+    const fl_winograd_problem *g;
     const fl_gemm_ukernels *gemm;
     const fl_winograd_form *form;
     fl_tiling tiling;
@@ -74,7 +57,7 @@ static ptrdiff_t panel_width(const plan *p, ptrdiff_t panel) { return fl_panel_w
 
 /* V of tile number `tile`, its rows v_xi apart. */
 static void transform_tile(const plan *p, ptrdiff_t tile, const fl_real *zeros, fl_real *v, ptrdiff_t v_xi) {
-    const problem *g = p->g;
+    const fl_winograd_problem *g = p->g;
     const fl_tiling *t = &p->tiling;
     const fl_tile_place at = fl_place_of(t, tile);
     const fl_image image = {g->x + at.image * g->h * g->w * g->k, g->h, g->w, g->k, zeros};
@@ -87,17 +70,19 @@ static void transform_tile(const plan *p, ptrdiff_t tile, const fl_real *zeros, 
 }
 
 /* Inputs [k, k + count) of the taps of a part, row by row of the form's; zeros where it has fewer. */
-static void gather_taps(const plan *p, ptrdiff_t qy, ptrdiff_t qx, ptrdiff_t panel, ptrdiff_t k, ptrdiff_t count, fl_real *taps) {
-    const problem *g = p->g;
-    const fl_axis *y = &p->tiling.y, *x = &p->tiling.x;
-    const ptrdiff_t size = count * panel_width(p, panel), all = y->kernel * x->kernel;
-    for (ptrdiff_t i = 0; i < y->taps; i++)
-        for (ptrdiff_t j = 0; j < x->taps; j++, taps += size) {
-            const ptrdiff_t tap = (y->first[qy] + i * y->stride) * x->kernel + x->first[qx] + j * x->stride;
-            const fl_real *from = g->weights + (g->flip ? all - 1 - tap : tap) * g->w_tap + k * g->w_k + panel * p->gemm->nr * g->w_n;
-            if (i < y->count[qy] && j < x->count[qx])
-                FL(pack_panel)(count, panel_columns(p, panel), from, g->w_k, g->w_n, taps, panel_width(p, panel), g->isa);
-            else memset(taps, 0, (size_t)size * sizeof *taps);
+static void gather_taps(const plan *p, ptrdiff_t part, ptrdiff_t panel, ptrdiff_t k, ptrdiff_t count, fl_real *taps) {
+    const fl_winograd_problem *g = p->g;
+    const fl_tiling *t = &p->tiling;
+    const fl_real *weights = g->weights + k * g->w_k + panel * p->gemm->nr * g->w_n;
+    const ptrdiff_t width = panel_width(p, panel), last = t->y.kernel * t->x.kernel - 1;
+    for (ptrdiff_t i = 0; i < t->y.taps; i++)
+        for (ptrdiff_t j = 0; j < t->x.taps; j++, taps += count * width) {
+            const ptrdiff_t tap = fl_part_tap(t, part, i, j);
+            if (tap < 0) memset(taps, 0, (size_t)(count * width) * sizeof *taps);
+            else {
+                const fl_real *from = weights + (g->flip ? last - tap : tap) * g->w_tap;
+                FL(pack_panel)(count, panel_columns(p, panel), from, g->w_k, g->w_n, taps, width, g->isa);
+            }
         }
 }
 
@@ -107,14 +92,14 @@ static void transform_weights(const plan *p, ptrdiff_t panel, ptrdiff_t k0, ptrd
     for (ptrdiff_t q = 0; q < p->parts; q++)
         for (ptrdiff_t k = k0; k < k1; k += K_BLOCK) {
             const ptrdiff_t count = FL_MIN(K_BLOCK, k1 - k);
-            gather_taps(p, q / p->tiling.x.parts, q % p->tiling.x.parts, panel, k, count, taps);
+            gather_taps(p, q, panel, k, count, taps);
             p->form->weights(count * width, taps, u + q * u_part + (k - k0) * width, p->u_xi);
         }
 }
 
 /* Outputs of one tile from its sums. */
 static void finish_tile(const plan *p, ptrdiff_t tile, ptrdiff_t panel, const fl_real *sums, fl_real *nowhere) {
-    const problem *g = p->g;
+    const fl_winograd_problem *g = p->g;
     const fl_tile_place at = fl_place_of(&p->tiling, tile);
     const ptrdiff_t first = panel * p->gemm->nr;
     const fl_image image = {g->y + at.image * g->oh * g->ow * g->n + first, g->oh, g->ow, g->n, nowhere};
@@ -227,7 +212,7 @@ static void run_panels(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
 
 /* ---- plan ---- */
 
-static plan make_plan(const problem *g, const fl_winograd_form *form) {
+static plan make_plan(const fl_winograd_problem *g, const fl_winograd_form *form) {
     plan p = {.g = g, .form = form, .gemm = gemm_ukernels[g->isa]};
     p.tiling = fl_tiling_of(form, g->window, g->oh, g->ow);
     p.taps = p.tiling.y.taps * p.tiling.x.taps;
@@ -264,7 +249,7 @@ static plan make_plan(const problem *g, const fl_winograd_form *form) {
     return p;
 }
 
-static int run(const problem *g, const fl_winograd_form *form) {
+int FL(winograd_convolution)(const fl_winograd_problem *g, const fl_winograd_form *form) {
     plan p = make_plan(g, form);
     if (p.tiles == 0) return FL_OK;
     const double work = 2.0 * (double)(p.tiles * fl_tiling_products(&p.tiling)) * (double)g->k * (double)g->n;
@@ -293,45 +278,3 @@ static int run(const problem *g, const fl_winograd_form *form) {
     fl_buffer_put(p.scratch, bytes);
     return FL_OK;
 }
-
-static int forward(const fl_conv *c, const void *x, const void *kernel, const void *bias, void *y, int activation, double alpha,
-                   const fl_winograd_form *form) {
-    const fl_window *w = &c->window;
-    const problem g = {.x = x, .batch = c->batch, .h = w->h, .w = w->w, .k = c->channels,
-                       .weights = kernel, .w_tap = c->channels * c->filters, .w_k = c->filters, .w_n = 1,
-                       .y = y, .oh = w->oh, .ow = w->ow, .n = c->filters,
-                       .top = w->top, .left = w->left, .window = w,
-                       .bias = bias, .activation = activation, .alpha = (fl_real)alpha, .isa = c->isa, .threads = c->threads};
-    return run(&g, form);
-}
-
-/* dx is, without a stride, the convolution of dy with the kernel turned by half a circle, padded so that it has x's size. */
-static int backward_input(const fl_conv *c, const void *dy, const void *kernel, void *dx, const fl_winograd_form *form) {
-    const fl_window *w = &c->window;
-    const ptrdiff_t reach_y = (w->kh - 1) * w->dh, reach_x = (w->kw - 1) * w->dw;
-    const problem g = {.x = dy, .batch = c->batch, .h = w->oh, .w = w->ow, .k = c->filters,
-                       .weights = kernel, .w_tap = c->channels * c->filters, .w_k = 1, .w_n = c->filters, .flip = 1,
-                       .y = dx, .oh = w->h, .ow = w->w, .n = c->channels,
-                       .top = reach_y - w->top, .left = reach_x - w->left, .window = w,
-                       .isa = c->isa, .threads = c->threads};
-    return run(&g, form);
-}
-
-#define FORWARD(form)                                                                                                    \
-    int FL(winograd_##form##_forward)(const fl_conv *c, const void *x, const void *kernel, const void *bias, void *y,    \
-                                      int activation, double alpha) {                                                    \
-        return forward(c, x, kernel, bias, y, activation, alpha, &winograd_ukernels[c->isa]->form);                      \
-    }
-#define BACKWARD_INPUT(form)                                                                                             \
-    int FL(winograd_##form##_backward_input)(const fl_conv *c, const void *dy, const void *kernel, void *dx) {           \
-        return backward_input(c, dy, kernel, dx, &winograd_ukernels[c->isa]->form);                                      \
-    }
-FORWARD(f2)
-FORWARD(f4)
-FORWARD(f2_5x5)
-FORWARD(f4_2x2)
-FORWARD(f3_1x4)
-BACKWARD_INPUT(f2)
-BACKWARD_INPUT(f4)
-BACKWARD_INPUT(f2_5x5)
-BACKWARD_INPUT(f3_1x4)
