@@ -113,13 +113,21 @@ static inline fl_depthwise_window window_over(const fl_depthwise_plan *p, const 
                                  .x = (const fl_real *const *const *)l->window, .first = at.first, .n = at.n};
 }
 
-/* Rows that the window over the next row of outputs sees and this one doesn't; the first grid asks for all grids. */
+/* Rows that the window over the next row of outputs sees and this one doesn't; the first grid asks for all grids.  Below the last
+ * row of a block that is copied follow the first ones of the next block, or of the next image. */
 static inline fl_depthwise_ahead rows_ahead(const fl_depthwise_plan *p, const fl_grid *grid, fl_depthwise_place at) {
     const fl_gather *g = p->g;
-    const ptrdiff_t y = at.r * grid->y_step + grid->tap_y[grid->taps_y - 1] + 1, row_step = g->w * g->channels;
-    if (grid != g->grids || y < 0 || y + grid->y_step > g->h) return (fl_depthwise_ahead){0};
-    return (fl_depthwise_ahead){.x = g->x + (at.image * g->h + y) * row_step, .rows = grid->y_step, .row_step = row_step,
-                                .col_step = g->channels};
+    const ptrdiff_t row_step = g->w * g->channels;
+    ptrdiff_t y = at.r * grid->y_step + grid->tap_y[grid->taps_y - 1] + 1, channels = 0;
+    if (p->copies && y >= g->h) {
+        const int last = at.split + 1 == p->splits;
+        y -= g->h;
+        channels = last ? -at.first : FL_DEPTHWISE_BLOCK;
+        at.image += last;
+    }
+    if (grid != g->grids || y < 0 || y + grid->y_step > g->h || at.image == g->batch) return (fl_depthwise_ahead){0};
+    return (fl_depthwise_ahead){.x = g->x + (at.image * g->h + y) * row_step + channels, .rows = grid->y_step,
+                                .row_step = row_step, .col_step = g->channels};
 }
 
 #endif
