@@ -239,21 +239,20 @@ static void block_channels(plan *p) {
 }
 
 /* Rows of dy as narrow as a panel are read as they stand, rows twice as wide where few tiles read them, and four times where
- * two tiles do.  Tall tiles load more for a product than those of two vectors do: where dy is wider than one, they must save two
- * passes over it.  One that takes all rows reads dy but once: then chunks may be long, so that few rows of x are copied for two
- * of them. */
+ * two tiles do.  Tall tiles load more for a product than those of two vectors do: where dy is wider than one, they pay if one takes
+ * all rows and saves two passes over dy.  Such a one reads dy but once: then chunks may be long, so that few rows of x are copied
+ * for two of them. */
 static void choose_panels(plan *p) {
     const fl_gemm_ukernels *uk = p->uk;
     const ptrdiff_t rows = p->c->window.kh * p->c->window.kw * p->k, filters = p->c->filters;
-    const int few_tiles = rows <= FEW_TILES * uk->mr;
-    p->in_place = filters <= (rows <= 2 * uk->mr ? 4 : few_tiles ? 2 : 1) * uk->nr;
-    p->tall = filters <= uk->nr_narrow || (few_tiles && filters <= 2 * uk->nr && uk->mr_tall > 2 * uk->mr);
+    const int one_tall = rows <= uk->mr_tall;
+    p->in_place = filters <= (rows <= 2 * uk->mr ? 4 : rows <= FEW_TILES * uk->mr ? 2 : 1) * uk->nr;
+    p->tall = filters <= uk->nr_narrow || (one_tall && filters <= 2 * uk->nr && uk->mr_tall > 2 * uk->mr);
     p->nr = p->tall ? uk->nr_narrow : uk->nr;
     p->panels_per_group = fl_ceil_div(p->n, p->nr);
     p->panels = p->c->groups * p->panels_per_group;
     const ptrdiff_t slice = p->c->batch * p->c->window.oh * p->c->window.ow / FL_SLICES;
-    const int once = p->tall && rows <= uk->mr_tall;
-    p->chunk_pixels = once ? FL_MAX(FL_CHUNK_PIXELS, FL_MIN(FL_LONG_CHUNK_PIXELS, slice)) : FL_CHUNK_PIXELS;
+    p->chunk_pixels = p->tall && one_tall ? FL_MAX(FL_CHUNK_PIXELS, FL_MIN(FL_LONG_CHUNK_PIXELS, slice)) : FL_CHUNK_PIXELS;
 }
 
 static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dkernel, void *dbias) {
