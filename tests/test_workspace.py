@@ -84,6 +84,21 @@ def test_convolutions_take_what_they_state(case: str, algorithm: str, dtype: str
     assert all(agree(stated[which], measured[which]) for which in measured), (stated, measured)
 
 
+def test_a_depthwise_layer_states_what_it_takes_when_its_image_begins_beside_a_cache_line() -> None:
+    window = conv2d_window("conv2d", (9, 11, 72), 3, padding="same")
+    kernel, room = array(3, 3, 1, 72), np.ones(9 * 11 * 72 + 32, np.float32)
+    line = -room.ctypes.data % 64 // 4  # the number of an element that begins one
+
+    def measured(place: int) -> int:
+        x = room[place:][: 9 * 11 * 72].reshape(1, 9, 11, 72)
+        return taken(lambda: ops.conv2d(x, kernel, groups=72, padding="same"))
+
+    with fl.use(threads=1):
+        stated = ops.workspaces(window, 1, 72, 72, 72, "channels_last", "float32", "auto")["forward"]
+        assert measured(line) < stated
+        assert agree(stated, measured(line + 4))
+
+
 def test_channels_first_takes_copies_of_x_and_y() -> None:
     layer = fl.Conv2D(16, 3, padding="same", data_format="channels_first")
     last = fl.Conv2D(16, 3, padding="same")

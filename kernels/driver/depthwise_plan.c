@@ -1,6 +1,7 @@
 /* How depthwise convolution goes through its channels, and whether it copies pixels. */
 #include <stdint.h>
 
+#include "buffers.h"
 #include "depthwise_rows.h"
 
 enum {
@@ -24,7 +25,8 @@ static int copies_pixels(const fl_depthwise_plan *p, int sums) {
     const fl_grid *grid = g->grids;
     const ptrdiff_t real = sizeof(fl_real), pixel = g->channels * real;
     const int known = (grid->taps_x == 3 || grid->taps_x == 5) && grid->tap_x[1] - grid->tap_x[0] == 1; /* to the kernels */
-    const int conflict = pixel % SETS_BYTES == 0, straddle = (uintptr_t)g->x % FL_LINE != 0;
+    const int conflict = pixel % SETS_BYTES == 0;
+    const int straddle = fl_probing() || (uintptr_t)g->x % FL_LINE != 0; /* workspaces are stated for any x */
     return g->grid_count == 1 && grid->x_step == 1 && grid->y_step == 1 && g->k == 1 && known &&
            (conflict || (straddle && !sums)) && g->h * g->w * pixel <= (sums ? SMALL_IMAGE / 2 : SMALL_IMAGE) &&
            p->taps_y * p->cols * BLOCK * real <= MOST_COPIED;
