@@ -5,8 +5,9 @@
 /* The CPU this thread runs on, -1 where the system does not tell. */
 int fl_current_cpu(void);
 
-/* Called by a member of a team of so many, with the CPU its caller ran on: leave that one to the caller. */
-void fl_keep_off(int cpu, int team);
+/* Called by a member of a team of so many, with the CPU its caller ran on: leave that one to the caller.  given_up: the CPU
+ * that this thread gave up before, -1 for none, whoever asked for it. */
+void fl_keep_off(int cpu, int team, int *given_up);
 
 /* Let a moment pass, awake. */
 static inline void fl_pause(void) {

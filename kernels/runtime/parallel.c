@@ -23,17 +23,23 @@ static const double MIN_SHARE = 0.4e6;
  * half of that, and a caller that was woken by a member may find itself on the member's core. */
 enum { JOIN_SPINS = 20000 };
 
+/* What a thread knows of its team, as the caller, and where it runs, as a member. */
+typedef struct {
+    fl_burst burst;
+    int given_up; /* see placement.h */
+} fl_thread;
+
 struct fl_teams {
     int regions; /* in flight */
-    fl_burst *(*burst)(void);
+    fl_thread *(*thread)(void);
 };
 
-static fl_burst *burst_of_thread(void) {
-    static _Thread_local fl_burst burst;
-    return &burst;
+static fl_thread *this_thread(void) {
+    static _Thread_local fl_thread thread = {.given_up = -1};
+    return &thread;
 }
 
-static fl_teams own = {.burst = burst_of_thread};
+static fl_teams own = {.thread = this_thread};
 static fl_teams *teams = &own;
 
 fl_teams *fl_teams_shared(void) { return teams; }
@@ -84,7 +90,7 @@ int fl_team(int threads, ptrdiff_t tasks, double work) {
     if (team < 0) team = FL_MIN(-team, fl_openmp_max_threads());
     team = (int)FL_MAX(1, FL_MIN(team, tasks));
     if (team == 1) return 1;
-    fl_burst *burst = teams->burst();
+    fl_burst *burst = &teams->thread()->burst;
     burst->small = !forced && work < FL_WAKE_WORK;
     if (!burst->small) return team;
     if (work < team * MIN_SHARE) return 1;
@@ -98,7 +104,7 @@ static void run_team(int team, ptrdiff_t tasks, fl_body *body, void *job) {
 #pragma omp parallel num_threads(team)
     {
         const int thread = omp_get_thread_num(), members = omp_get_num_threads();
-        if (thread > 0) fl_keep_off(home, members);
+        if (thread > 0) fl_keep_off(home, members, &teams->thread()->given_up);
         body(job, tasks * thread / members, tasks * (thread + 1) / members, thread);
         __atomic_fetch_add(&done, 1, __ATOMIC_RELEASE);
         for (int spin = 0; spin < JOIN_SPINS && __atomic_load_n(&done, __ATOMIC_ACQUIRE) < members; spin++) fl_pause();
@@ -108,7 +114,7 @@ static void run_team(int team, ptrdiff_t tasks, fl_body *body, void *job) {
 
 void fl_parallel(int team, ptrdiff_t tasks, fl_body *body, void *job) {
     if (fl_probing()) return;
-    fl_burst *burst = teams->burst();
+    fl_burst *burst = &teams->thread()->burst;
 #ifdef _OPENMP
     if (team > 1) {
         /* Teams of several calling threads at once would only fight for the cores: the first caller gets one. */

@@ -12,17 +12,16 @@
 
 int fl_current_cpu(void) { return sched_getcpu(); }
 
-void fl_keep_off(int cpu, int team) {
-    static __thread int given_up = -1;
+void fl_keep_off(int cpu, int team, int *given_up) {
     if (cpu < 0 || sched_getcpu() != cpu) return;
     cpu_set_t cpus;
     if (sched_getaffinity(0, sizeof cpus, &cpus)) return;
-    if (given_up >= 0) CPU_SET(given_up, &cpus);
+    if (*given_up >= 0) CPU_SET(*given_up, &cpus);
     if (CPU_COUNT(&cpus) < team) return;
     CPU_CLR(cpu, &cpus);
-    if (sched_setaffinity(0, sizeof cpus, &cpus) == 0) given_up = cpu;
+    if (sched_setaffinity(0, sizeof cpus, &cpus) == 0) *given_up = cpu;
 }
 #else
 int fl_current_cpu(void) { return -1; }
-void fl_keep_off(int cpu, int team) { (void)cpu, (void)team; }
+void fl_keep_off(int cpu, int team, int *given_up) { (void)cpu, (void)team, (void)given_up; }
 #endif
