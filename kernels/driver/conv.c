@@ -77,10 +77,7 @@ static const fl_winograd_ukernels *const winograd_ukernels[] = {FL_ISA_ROWS(wino
 static const fl_gemm_ukernels *const ukernels[] = {FL_ISA_ROWS(gemm)};
 
 /* Products for each pair of a channel and a filter. */
-static ptrdiff_t products(const fl_conv *c, enum fl_conv_pass pass, const fl_winograd_form *form) {
-    const fl_tiling t = tiling(c, pass, form);
-    return tiles(c, &t) * fl_tiling_products(&t);
-}
+static ptrdiff_t products(const fl_conv *c, const fl_tiling *t) { return tiles(c, t) * fl_tiling_products(t); }
 static ptrdiff_t direct_products(const fl_conv *c, enum fl_conv_pass pass) {
     const fl_window *w = &c->window;
     return c->batch * rows(w, pass) * columns(w, pass) * w->kh * w->kw;
@@ -90,15 +87,16 @@ static ptrdiff_t direct_products(const fl_conv *c, enum fl_conv_pass pass) {
  * a dilation may leave little of an image to each of its d x d parts. */
 static int winograd_pays(const fl_conv *c, enum fl_conv_pass pass, const fl_winograd_form *form, ptrdiff_t fewest) {
     const fl_tiling t = tiling(c, pass, form);
-    return transforms_pay(c) && tiles(c, &t) >= fewest && 3 * products(c, pass, form) <= 2 * direct_products(c, pass);
+    return transforms_pay(c) && tiles(c, &t) >= fewest && 3 * products(c, &t) <= 2 * direct_products(c, pass);
 }
 
 /* dW wants more tiles, whose sums are transformed.  Where F2 fits the image so much better that it has no more products, it is
  * quicker. */
 static int f4_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
     const fl_winograd_ukernels *uk = winograd_ukernels[c->isa];
+    const fl_tiling f4 = tiling(c, pass, &uk->f4), f2 = tiling(c, pass, &uk->f2);
     return !precise && winograd_pays(c, pass, &uk->f4, pass == FL_CONV_BACKWARD_WEIGHT ? 24 : 4) &&
-           products(c, pass, &uk->f4) < products(c, pass, &uk->f2);
+           products(c, &f4) < products(c, &f2);
 }
 static int f2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
     const int gathers_runs = pass != FL_CONV_BACKWARD_WEIGHT && c->channels <= 16 && c->filters <= 16; /* direct sums are quicker */

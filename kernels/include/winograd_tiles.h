@@ -25,12 +25,6 @@ static inline void fl_add_part(fl_axis *a, ptrdiff_t first, ptrdiff_t count) {
     a->count[a->parts++] = count;
 }
 
-static inline ptrdiff_t fl_axis_parts(ptrdiff_t kernel, ptrdiff_t stride, ptrdiff_t taps) {
-    ptrdiff_t parts = 0;
-    for (ptrdiff_t phase = 0; phase < FL_MIN(stride, kernel); phase++) parts += fl_ceil_div(fl_ceil_div(kernel - phase, stride), taps);
-    return parts;
-}
-
 static inline fl_axis fl_axis_of(ptrdiff_t tile, ptrdiff_t taps, ptrdiff_t points, ptrdiff_t kernel, ptrdiff_t stride,
                                  ptrdiff_t dilation) {
     fl_axis a = {.tile = tile, .taps = taps, .points = points, .kernel = kernel, .stride = stride, .dilation = dilation};
