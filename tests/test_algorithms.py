@@ -28,13 +28,16 @@ def test_the_algorithm_follows_the_problem() -> None:
     assert chosen(fl.Conv2D(64, 3, padding=6, dilation_rate=6), (33, 33, 64)) == "winograd_f2", (
         "tiles fit the rest better"
     )
-    assert chosen(fl.Conv2D(64, 3, padding=6, dilation_rate=6), (6, 6, 64)) == "direct", "nothing to share in a tile"
+    assert chosen(fl.Conv2D(64, 3, padding=6, dilation_rate=6), (6, 6, 64)) == "tapwise", "nothing to share in a tile"
     assert chosen(fl.Conv2D(64, 3, strides=2)) == "winograd_f4_2x2"
     assert chosen(fl.Conv2D(64, (3, 4), strides=2)) == "winograd_f4_2x2"
     assert chosen(fl.Conv2D(64, 3, strides=(2, 1))) == "direct"
-    assert chosen(fl.Conv2D(64, 3, strides=2), (9, 9, 64)) == "direct", "too few tiles"
+    assert chosen(fl.Conv2D(64, 3, strides=2), (9, 9, 64)) == "tapwise", "too few tiles"
     assert chosen(fl.Conv2D(64, 5)) == "winograd_f2_5x5"
-    assert chosen(fl.Conv2D(64, 5), (7, 7, 64), 1) == "direct", "too few tiles"
+    assert chosen(fl.Conv2D(64, 5), (7, 7, 64), 1) == "tapwise", "too few tiles"
+    assert chosen(fl.Conv2D(512, 3, strides=2, padding=1), (14, 14, 512)) == "tapwise", "many weights, few pixels"
+    assert chosen(fl.Conv2D(512, 1, strides=2), (14, 14, 512)) == "direct", "a single tap"
+    assert chosen(fl.Conv2D(256, 3, strides=2, padding=1), (28, 28, 256)) == "direct", "too many pixels"
     assert chosen(fl.Conv2D(64, (5, 3))) == "direct"
     assert chosen(fl.Conv2D(64, (1, 7))) == chosen(fl.Conv2D(64, (6, 1))) == "winograd_f3_1x4"
     assert chosen(fl.Conv2D(64, (1, 5))) == chosen(fl.Conv2D(64, (9, 1))) == "direct", "too few products saved"
@@ -65,7 +68,7 @@ def test_high_precision_avoids_the_large_tiles() -> None:
 
 
 def test_an_algorithm_can_be_forced() -> None:
-    for name in ("direct", "scatter", "winograd_f2", "winograd_f4"):
+    for name in ("direct", "tapwise", "scatter", "winograd_f2", "winograd_f4"):
         layer = fl.Conv2D(5, 3, algorithm=name)
         assert chosen(layer, (9, 9, 3)) == name
         assert layer.get_config()["algorithm"] == name

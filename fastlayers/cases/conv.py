@@ -67,6 +67,7 @@ def algorithms(case: ConvCase) -> list[str]:
     if case.groups > 1 and case.groups == case.c == case.o:
         fitting.append("depthwise")
     if case.groups == 1:
+        fitting.append("tapwise")
         geometry = (case.kernel, case.strides, case.dilation)
         fitting += [name for name, form in winograd.FORMS.items() if form.fits(*geometry)]
     if (case.kernel, case.strides, case.groups, case.padding) == ((1, 1), (1, 1), 1, "valid"):
@@ -168,7 +169,7 @@ def exact(case: ConvCase) -> bool:
 
 def sums_directly(case: ConvCase) -> bool:
     """Whether there are only whole numbers in the sums of whole numbers; Winograd's points are irrational."""
-    return case.algorithm in ("direct", "depthwise") or not winograd.FORMS.keys() & algorithms(case)
+    return case.algorithm in ("direct", "tapwise", "depthwise") or not winograd.FORMS.keys() & algorithms(case)
 
 
 def input_sums_directly(case: ConvCase) -> bool:

@@ -87,6 +87,13 @@ ROWS = {
     "pointwise": ConvCase(3, 7, 9, 35, 70, (1, 1), activation="silu", algorithm="pointwise"),
     "pointwise, sums over many pixels": ConvCase(4, 21, 23, 5, 9, (1, 1)),
     "few channels": ConvCase(3, 14, 13, 6, 16, (5, 4), (1, 2), ((1, 2), (0, 3)), algorithm="scatter"),
+    "tapwise": ConvCase(2, 13, 9, 33, 70, (3, 2), (2, 1), ((1, 2), (0, 3)), activation="gelu", algorithm="tapwise"),
+    "tapwise, deep": ConvCase(1, 4, 5, 300, 37, (2, 3), padding="same", algorithm="tapwise"),
+    "tapwise, wide": ConvCase(2, 3, 4, 40, 550, (3, 3), dilation=(1, 2), padding=2, bias=False, algorithm="tapwise"),
+    "tapwise, many pixels": ConvCase(2, 41, 40, 3, 5, (3, 3), (1, 2), "same", activation="relu", algorithm="tapwise"),
+    "tapwise, all taps outside": ConvCase(
+        1, 2, 3, 5, 9, (2, 2), (3, 1), 4, data_format="channels_first", algorithm="tapwise"
+    ),
     "winograd": ConvCase(2, 15, 18, 17, 33, (3, 3), padding="same", activation="relu"),
     "winograd f4": ConvCase(1, 9, 6, 5, 3, (3, 3), padding=((0, 3), (4, 1)), algorithm="winograd_f4"),
     "winograd f2": ConvCase(3, 5, 7, 18, 9, (3, 3), activation="silu", algorithm="winograd_f2"),

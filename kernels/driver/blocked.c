@@ -12,6 +12,7 @@
 #include "buffers.h"
 #include "dense_algorithms.h"
 #include "parallel.h"
+#include "sharing.h"
 #include "skinny_ukernels.h"
 #include "sum_rows_ukernels.h"
 
@@ -19,7 +20,6 @@ enum {
     PACKED_BYTES = 512 << 10, /* of B at work on: with as many of what comes next they stay in L2 */
     ROW_BYTES = 2 << 10,      /* of B, in a block of full depth at most */
     STRIP = 48,               /* rows of C finished at once: a multiple of all tiles */
-    PACKING = 8,              /* multiply-adds that packing an element takes the time of */
 };
 
 static const fl_blocked_ukernels *const ukernels[] = {FL_ISA_ROWS(blocked)};
@@ -40,23 +40,14 @@ typedef struct {
     fl_real *b_sums; /* of B's columns, or NULL */
     int isa;
     ptrdiff_t depth;                   /* of a block of B */
-    ptrdiff_t row_parts, column_parts; /* for the threads */
+    fl_shares shares;                  /* of the threads */
     char *scratch;
     ptrdiff_t scratch_bytes;
 } product;
 
 /* ---- one thread ---- */
 
-typedef struct {
-    ptrdiff_t begin, end;
-} range;
-
-static range part(ptrdiff_t size, ptrdiff_t unit, ptrdiff_t number, ptrdiff_t parts) {
-    ptrdiff_t units = fl_ceil_div(size, unit);
-    return (range){units * number / parts * unit, FL_MIN(size, units * (number + 1) / parts * unit)};
-}
-
-static void finish(const product *p, range rows, range columns) {
+static void finish(const product *p, fl_range rows, fl_range columns) {
     if (!p->bias && p->activation == FL_LINEAR) return;
     for (ptrdiff_t i = rows.begin; i < rows.end; i++) {
         fl_real *c = p->c + i * p->n + columns.begin;
@@ -67,7 +58,7 @@ static void finish(const product *p, range rows, range columns) {
 
 /* A block of B: some of its columns, and k. */
 typedef struct {
-    range columns, k;
+    fl_range columns, k;
 } block;
 
 static ptrdiff_t chunk_columns(const product *p) {
@@ -78,42 +69,41 @@ static ptrdiff_t chunk_columns(const product *p) {
 static ptrdiff_t blocks_along_k(const product *p) { return FL_MAX(1, fl_ceil_div(p->k, FL_MAX(1, p->depth))); }
 
 /* Number `i` of the blocks of so many columns in so many chunks; none beyond the last. */
-static block block_of(const product *p, range columns, ptrdiff_t chunks, ptrdiff_t i) {
+static block block_of(const product *p, fl_range columns, ptrdiff_t chunks, ptrdiff_t i) {
     const ptrdiff_t along_k = blocks_along_k(p), k = i % along_k * p->depth;
     if (i == chunks * along_k) return (block){{0, 0}, {0, 0}};
-    range chunk = part(columns.end - columns.begin, ukernels[p->isa]->panel, i / along_k, chunks);
+    fl_range chunk = fl_part(columns.end - columns.begin, ukernels[p->isa]->panel, i / along_k, chunks);
     return (block){{columns.begin + chunk.begin, columns.begin + chunk.end}, {k, FL_MIN(p->k, k + p->depth)}};
 }
 
-static ptrdiff_t size_of(range r) { return r.end - r.begin; }
 static const fl_real *start_of(const product *p, const block *b) {
     return p->b + b->k.begin * p->b_k + b->columns.begin * p->b_col;
 }
 static fl_runs runs_of(const product *p, const block *b) {
-    return p->b_col == 1 ? fl_runs_of(size_of(b->k), size_of(b->columns), start_of(p, b), p->b_k)
-                         : fl_runs_of(size_of(b->columns), size_of(b->k), start_of(p, b), p->b_col);
+    return p->b_col == 1 ? fl_runs_of(fl_size_of(b->k), fl_size_of(b->columns), start_of(p, b), p->b_k)
+                         : fl_runs_of(fl_size_of(b->columns), fl_size_of(b->k), start_of(p, b), p->b_col);
 }
 
 /* Of A what a block reads, where that is runs too: columns along m. */
-static fl_runs runs_of_a(const product *p, range rows, const block *b) {
+static fl_runs runs_of_a(const product *p, fl_range rows, const block *b) {
     if (p->a_row != 1) return (fl_runs){0};
-    return fl_runs_of(size_of(b->k), size_of(rows), p->a + rows.begin + b->k.begin * p->a_k, p->a_k);
+    return fl_runs_of(fl_size_of(b->k), fl_size_of(rows), p->a + rows.begin + b->k.begin * p->a_k, p->a_k);
 }
 
 /* Add a block's rows of B to the sums of its columns, from cache. */
 static void sum_block(const product *p, const block *b) {
     fl_real *to = p->b_sums + b->columns.begin;
-    if (b->k.begin == 0) memset(to, 0, (size_t)size_of(b->columns) * sizeof *to);
-    sums[p->isa]->add(size_of(b->k), size_of(b->columns), start_of(p, b), p->b_k, to);
+    if (b->k.begin == 0) memset(to, 0, (size_t)fl_size_of(b->columns) * sizeof *to);
+    sums[p->isa]->add(fl_size_of(b->k), fl_size_of(b->columns), start_of(p, b), p->b_k, to);
 }
 
-static void multiply_block(const product *p, range rows, const block *b, const fl_real *packed, fl_runs next[2]) {
-    const ptrdiff_t n = size_of(b->columns), depth = size_of(b->k);
-    for (range r = {rows.begin, 0}; r.begin < rows.end; r.begin = r.end) {
+static void multiply_block(const product *p, fl_range rows, const block *b, const fl_real *packed, fl_runs next[2]) {
+    const ptrdiff_t n = fl_size_of(b->columns), depth = fl_size_of(b->k);
+    for (fl_range r = {rows.begin, 0}; r.begin < rows.end; r.begin = r.end) {
         r.end = FL_MIN(rows.end, r.begin + STRIP);
         const fl_real *a = p->a + r.begin * p->a_row + b->k.begin * p->a_k;
         fl_real *c = p->c + r.begin * p->n + b->columns.begin;
-        ukernels[p->isa]->product(size_of(r), n, depth, a, p->a_row, p->a_k, packed, c, p->n, b->k.begin > 0, rows.end - r.end,
+        ukernels[p->isa]->product(fl_size_of(r), n, depth, a, p->a_row, p->a_k, packed, c, p->n, b->k.begin > 0, rows.end - r.end,
                                   next);
         if (b->k.end == p->k) finish(p, r, b->columns);
     }
@@ -124,14 +114,14 @@ static void run_parts(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const fl_blocked_ukernels *uk = ukernels[p->isa];
     fl_real *packed = (fl_real *)(p->scratch + thread * p->scratch_bytes);
     for (ptrdiff_t number = begin; number < end; number++) {
-        const range rows = part(p->m, uk->rows, number / p->column_parts, p->row_parts);
-        const range columns = part(p->n, uk->panel, number % p->column_parts, p->column_parts);
-        if (size_of(rows) == 0) continue;
-        const ptrdiff_t chunks = fl_ceil_div(size_of(columns), chunk_columns(p)), blocks = chunks * blocks_along_k(p);
+        const fl_range rows = fl_part(p->m, uk->rows, number / p->shares.column_parts, p->shares.row_parts);
+        const fl_range columns = fl_part(p->n, uk->panel, number % p->shares.column_parts, p->shares.column_parts);
+        if (fl_size_of(rows) == 0) continue;
+        const ptrdiff_t chunks = fl_ceil_div(fl_size_of(columns), chunk_columns(p)), blocks = chunks * blocks_along_k(p);
         for (ptrdiff_t i = 0; i < blocks; i++) {
             const block b = block_of(p, columns, chunks, i), after = block_of(p, columns, chunks, i + 1);
             fl_runs next[2] = {runs_of(p, &after), runs_of_a(p, rows, &after)};
-            uk->pack(size_of(b.k), size_of(b.columns), start_of(p, &b), p->b_k, p->b_col, packed);
+            uk->pack(fl_size_of(b.k), fl_size_of(b.columns), start_of(p, &b), p->b_k, p->b_col, packed);
             if (p->b_sums && rows.begin == 0) sum_block(p, &b);
             multiply_block(p, rows, &b, packed, next);
         }
@@ -139,21 +129,6 @@ static void run_parts(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
 }
 
 /* ---- all of them ---- */
-
-/* A grid of as many parts as threads: no part large, little for each to pack, and rather rows, which are written in one run. */
-static void share_out(product *p, int team) {
-    const fl_blocked_ukernels *uk = ukernels[p->isa];
-    double least = 0;
-    for (int row_parts = 1; row_parts <= team; row_parts++) {
-        if (team % row_parts) continue;
-        double rows = (double)(fl_ceil_div(fl_ceil_div(p->m, uk->rows), row_parts) * uk->rows);
-        double columns = (double)(fl_ceil_div(fl_ceil_div(p->n, uk->panel), team / row_parts) * uk->panel);
-        double cost = rows * columns + PACKING * (rows + columns);
-        if (row_parts > 1 && cost > least) continue;
-        least = cost;
-        p->row_parts = row_parts, p->column_parts = team / row_parts;
-    }
-}
 
 /* As deep as so many columns allow, and all of one depth. */
 static ptrdiff_t block_depth(const product *p) {
@@ -168,7 +143,7 @@ static int run(const fl_dense *d, product *p) {
     const ptrdiff_t panels = fl_ceil_div(p->n, uk->panel);
     p->depth = block_depth(p);
     const int team = fl_team(d->threads, fl_ceil_div(p->m, uk->rows) * panels, FL(dense_work)(d));
-    share_out(p, team);
+    p->shares = fl_share_out(p->m, uk->rows, p->n, uk->panel, team);
     const ptrdiff_t most = FL_MIN(panels, chunk_columns(p) / uk->panel);
     const ptrdiff_t panel_size = p->depth * uk->panel + FL_BLOCKED_SPACE;
     p->scratch_bytes = fl_ceil_div(most * panel_size * (ptrdiff_t)sizeof(fl_real), 64) * 64;

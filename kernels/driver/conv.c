@@ -121,6 +121,16 @@ static int f3_1x4_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
     return !precise && parts_pay(c, pass, &winograd_ukernels[c->isa]->f3_1x4);
 }
 
+static int one_group(const fl_conv *c) { return c->groups == 1; }
+
+/* Many weights for few pixels: those are packed without an extra pass over memory, and pixels that a stride sets so far apart that
+ * they share a set of L1 are copied.  With more pixels the sums that pass through memory cost what that saves. */
+static int tapwise_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
+    const ptrdiff_t narrow = FL_MIN(c->channels, c->filters), pixels = c->batch * c->window.oh * c->window.ow;
+    return (void)precise, pass != FL_CONV_BACKWARD_WEIGHT && c->window.kh * c->window.kw > 1 && narrow >= 64 &&
+           pixels <= (narrow < 256 ? 512 : 1024);
+}
+
 /* The first row that accepts a problem and pays for it is taken. */
 static const algorithm algorithms[] = {
     {"depthwise", one_channel_a_group, always, FL(depthwise_forward), FL(depthwise_backward_input),
@@ -139,6 +149,7 @@ static const algorithm algorithms[] = {
     {"winograd_f3_1x4", line_of_taps, f3_1x4_pays, FL(winograd_f3_1x4_forward), FL(winograd_f3_1x4_backward_input),
      FL(winograd_f3_1x4_backward_weight)},
     {"scatter", few_channels, scatter_pays, FL(direct_forward), FL(scatter_backward_input), FL(direct_backward_weight)},
+    {"tapwise", one_group, tapwise_pays, FL(tapwise_forward), FL(tapwise_backward_input), FL(direct_backward_weight)},
     {"direct", any, always, FL(direct_forward), FL(direct_backward_input), FL(direct_backward_weight)},
 };
 enum { COUNT = sizeof algorithms / sizeof *algorithms };

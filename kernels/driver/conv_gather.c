@@ -107,6 +107,14 @@ int FL(direct_backward_input)(const fl_conv *c, const void *dy, const void *kern
     return backward_input(c, dy, kernel, dx, FL(gather_gemm));
 }
 
+int FL(tapwise_forward)(const fl_conv *c, const void *x, const void *kernel, const void *bias, void *y, int activation,
+                        double alpha) {
+    return forward(c, x, kernel, bias, y, activation, alpha, FL(tapwise));
+}
+int FL(tapwise_backward_input)(const fl_conv *c, const void *dy, const void *kernel, void *dx) {
+    return backward_input(c, dy, kernel, dx, FL(tapwise));
+}
+
 int FL(depthwise_forward)(const fl_conv *c, const void *x, const void *kernel, const void *bias, void *y, int activation,
                           double alpha) {
     return forward(c, x, kernel, bias, y, activation, alpha, FL(depthwise));

@@ -33,6 +33,11 @@ typedef struct {
     void (*product)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, ptrdiff_t a_row, ptrdiff_t a_k,
                     const fl_real *packed, fl_real *c, ptrdiff_t c_row, int accumulate, ptrdiff_t m_after, fl_runs next[2]);
 
+    /* c[i][c_at + j] += sum over k of a[i][a_at + k] b(k, j),   i < m, j < n, k < depth <= FL_BLOCKED_DEPTH; what the next block
+     * reads of b is asked for. */
+    void (*gathered)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_real *const *a, ptrdiff_t a_at, const fl_real *packed,
+                     fl_real *const *c, ptrdiff_t c_at, fl_runs *next);
+
     /* b(k, j) = b[k * b_k + j * b_col], b_k or b_col is 1, in panels of `panel` columns, a rest of less than half of them in
      * one of half the width: [panel][k][width], zero beyond n, FL_BLOCKED_SPACE elements after each panel */
     void (*pack)(ptrdiff_t depth, ptrdiff_t n, const fl_real *b, ptrdiff_t b_k, ptrdiff_t b_col, fl_real *packed);

@@ -63,6 +63,7 @@ fl_table FL(table_in)(const fl_gather *g, ptrdiff_t mr, ptrdiff_t block, char *s
 void FL(build_table)(const fl_gather *g, const fl_grid *grid, ptrdiff_t first, ptrdiff_t pixels, fl_table *table);
 
 int FL(gather_gemm)(const fl_gather *g); /* any problem, through the register tile */
+int FL(tapwise)(const fl_gather *g);     /* problems of one group: a product for each tap, in blocks */
 int FL(depthwise)(const fl_gather *g);   /* groups of few channels, as many in as out: see depthwise_largest_group */
 
 /* The weight gradient of a depthwise forward problem, whose y holds dy; dbias may be NULL. */

@@ -48,45 +48,52 @@ FL_INLINE void add_products(const int rows, const int vectors, const fl_real *a,
     }
 }
 
-/* `rows` rows of C, of which the first `wanted` are stored, by `vectors` vectors, of which the first n columns are. */
+/* `rows` rows of C, at c[i] + at, of which the first `wanted` are stored, by `vectors` vectors, of which the first n columns
+ * are. */
 FL_INLINE void tile(const int rows, ptrdiff_t wanted, const int vectors, ptrdiff_t n, ptrdiff_t depth, const fl_real *a,
-                    const ptrdiff_t a_row, const ptrdiff_t a_k, const fl_real *b, fl_real *c, ptrdiff_t c_row, int accumulate,
+                    const ptrdiff_t a_row, const ptrdiff_t a_k, const fl_real *b, fl_real *const *c, ptrdiff_t at, int accumulate,
                     const ahead *next) {
     vreal sum[ROWS][2] = {{{0}}};
     UNROLL for (int i = 0; i < rows; i++) {
         if (i == wanted) break;
-        UNROLL for (int v = 0; v < vectors; v++) __builtin_prefetch(c + i * c_row + v * VL, 1, 3);
+        UNROLL for (int v = 0; v < vectors; v++) __builtin_prefetch(c[i] + at + v * VL, 1, 3);
     }
     for (ptrdiff_t k = 0; k < depth;) {
         fetch_ahead(next);
         for (const ptrdiff_t until = FL_MIN(depth, k + EVERY); k < until; k++, a += a_k, b += vectors * VL)
             add_products(rows, vectors, a, a_row, b, sum);
     }
-    UNROLL for (int i = 0; i < rows; i++, c += c_row) {
+    UNROLL for (int i = 0; i < rows; i++) {
         if (i == wanted) break;
         UNROLL for (int v = 0; v < vectors; v++) {
+            fl_real *to = c[i] + at + v * VL;
             ptrdiff_t left = n - v * VL;
-            vstore_next(c + v * VL, accumulate ? vload_next(c + v * VL, left) + sum[i][v] : sum[i][v], left);
+            vstore_next(to, accumulate ? vload_next(to, left) + sum[i][v] : sum[i][v], left);
         }
     }
 }
 
 /* Rows of C, panel after panel. */
 FL_INLINE void strip(const int rows, ptrdiff_t wanted, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, const ptrdiff_t a_row,
-                     const ptrdiff_t a_k, const fl_real *b, fl_real *c, ptrdiff_t c_row, int accumulate, const ahead *next) {
-    for (; n >= PANEL; n -= PANEL, b += depth * PANEL + FL_BLOCKED_SPACE, c += PANEL)
-        tile(rows, wanted, 2, PANEL, depth, a, a_row, a_k, b, c, c_row, accumulate, next);
-    if (n > VL) tile(rows, wanted, 2, n, depth, a, a_row, a_k, b, c, c_row, accumulate, next);
-    else if (n > 0) tile(rows, wanted, 1, n, depth, a, a_row, a_k, b, c, c_row, accumulate, next);
+                     const ptrdiff_t a_k, const fl_real *b, fl_real *const *c, ptrdiff_t at, int accumulate, const ahead *next) {
+    for (; n >= PANEL; n -= PANEL, b += depth * PANEL + FL_BLOCKED_SPACE, at += PANEL)
+        tile(rows, wanted, 2, PANEL, depth, a, a_row, a_k, b, c, at, accumulate, next);
+    if (n > VL) tile(rows, wanted, 2, n, depth, a, a_row, a_k, b, c, at, accumulate, next);
+    else if (n > 0) tile(rows, wanted, 1, n, depth, a, a_row, a_k, b, c, at, accumulate, next);
 }
 
 /* The last `wanted` <= ROWS rows through the smallest of the tiles that hold them. */
 FL_INLINE void rest_of_strips(ptrdiff_t wanted, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, const ptrdiff_t a_row,
-                              const ptrdiff_t a_k, const fl_real *b, fl_real *c, ptrdiff_t c_row, int accumulate,
+                              const ptrdiff_t a_k, const fl_real *b, fl_real *const *c, ptrdiff_t at, int accumulate,
                               const ahead *next) {
-    if (wanted <= ROWS / 3) strip(ROWS / 3, wanted, n, depth, a, a_row, a_k, b, c, c_row, accumulate, next);
-    else if (wanted <= ROWS / 3 * 2) strip(ROWS / 3 * 2, wanted, n, depth, a, a_row, a_k, b, c, c_row, accumulate, next);
-    else strip(ROWS, wanted, n, depth, a, a_row, a_k, b, c, c_row, accumulate, next);
+    if (wanted <= ROWS / 3) strip(ROWS / 3, wanted, n, depth, a, a_row, a_k, b, c, at, accumulate, next);
+    else if (wanted <= ROWS / 3 * 2) strip(ROWS / 3 * 2, wanted, n, depth, a, a_row, a_k, b, c, at, accumulate, next);
+    else strip(ROWS, wanted, n, depth, a, a_row, a_k, b, c, at, accumulate, next);
+}
+
+/* Where up to ROWS rows of C begin. */
+FL_INLINE void point_rows(ptrdiff_t rows, fl_real *c, ptrdiff_t c_row, fl_real **to) {
+    for (ptrdiff_t i = 0; i < FL_MIN(rows, ROWS); i++) to[i] = c + i * c_row;
 }
 
 /* A with rows along k: some of them are copied side by side. */
@@ -97,14 +104,45 @@ static void product_of_rows(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_
     const int once = n <= PANEL && a_row * (ptrdiff_t)sizeof *a % SET_BYTES; /* a copy would not be read again */
     fl_runs strip_after = {0};
     const ahead later = {{&strip_after, &next[0], &next[1]}};
-    for (; once && m >= ROWS; m -= ROWS, a += ROWS * a_row, c += ROWS * c_row)
-        strip(ROWS, ROWS, n, depth, a, a_row, 1, packed, c, c_row, accumulate, &later);
+    fl_real *rows[ROWS];
+    for (; once && m >= ROWS; m -= ROWS, a += ROWS * a_row, c += ROWS * c_row) {
+        point_rows(ROWS, c, c_row, rows);
+        strip(ROWS, ROWS, n, depth, a, a_row, 1, packed, rows, 0, accumulate, &later);
+    }
     for (; m > 0; m -= ROWS, a += ROWS * a_row, c += ROWS * c_row) {
         for (ptrdiff_t i = 0; i < FL_MIN(m, ROWS); i++) memcpy(near + i * NEAR_ROW, a + i * a_row, (size_t)depth * sizeof *a);
         for (ptrdiff_t i = m; i < ROWS; i++) memset(near + i * NEAR_ROW, 0, (size_t)depth * sizeof *a);
         strip_after = fl_runs_of(FL_MIN(m - ROWS + m_after, ROWS), depth, a + ROWS * a_row, a_row);
-        if (m >= ROWS) strip(ROWS, ROWS, n, depth, near, NEAR_ROW, 1, packed, c, c_row, accumulate, &later);
-        else rest_of_strips(m, n, depth, near, NEAR_ROW, 1, packed, c, c_row, accumulate, &later);
+        point_rows(m, c, c_row, rows);
+        if (m >= ROWS) strip(ROWS, ROWS, n, depth, near, NEAR_ROW, 1, packed, rows, 0, accumulate, &later);
+        else rest_of_strips(m, n, depth, near, NEAR_ROW, 1, packed, rows, 0, accumulate, &later);
+    }
+}
+
+/* Ask for rows [begin, end) of those at a[i] + at. */
+FL_INLINE void fetch_rows(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t depth, const fl_real *const *a, ptrdiff_t at) {
+    for (ptrdiff_t i = begin; i < end; i++)
+        for (ptrdiff_t k = 0; k < depth; k += FL_LINE / (ptrdiff_t)sizeof **a) __builtin_prefetch(a[i] + at + k);
+}
+
+/* Rows of A and of C wherever they lie.  A copy of some rows of A serves all panels; meanwhile those of the next strip are asked
+ * for, some with each panel. */
+static void gathered(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_real *const *a, ptrdiff_t a_at, const fl_real *packed,
+                     fl_real *const *c, ptrdiff_t c_at, fl_runs *next) {
+    _Alignas(64) fl_real near[ROWS * NEAR_ROW] = {0};
+    const ptrdiff_t panels = fl_ceil_div(n, PANEL);
+    fl_runs none = {0};
+    const ahead later = {{next, &none, &none}};
+    for (; m > 0; m -= ROWS, a += ROWS, c += ROWS) {
+        const ptrdiff_t after = FL_MAX(0, FL_MIN(m - ROWS, ROWS));
+        for (ptrdiff_t i = 0; i < FL_MIN(m, ROWS); i++) memcpy(near + i * NEAR_ROW, a[i] + a_at, (size_t)depth * sizeof **a);
+        for (ptrdiff_t j = 0; j < panels; j++) {
+            const fl_real *b = packed + j * (depth * PANEL + FL_BLOCKED_SPACE);
+            const ptrdiff_t left = FL_MIN(PANEL, n - j * PANEL), at = c_at + j * PANEL;
+            fetch_rows(after * j / panels, after * (j + 1) / panels, depth, a + ROWS, a_at);
+            if (m >= ROWS) strip(ROWS, ROWS, left, depth, near, NEAR_ROW, 1, b, c, at, 1, &later);
+            else rest_of_strips(m, left, depth, near, NEAR_ROW, 1, b, c, at, 1, &later);
+        }
     }
 }
 
@@ -113,17 +151,20 @@ static void product_of_columns(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const 
                                const fl_real *packed, fl_real *c, ptrdiff_t c_row, int accumulate, ptrdiff_t m_after,
                                fl_runs next[2]) {
     _Alignas(64) fl_real near[FL_BLOCKED_DEPTH * ROWS];
+    fl_real *rows[ROWS];
     fl_runs strip_after = {0};
     const ahead later = {{&next[0], &next[1], &strip_after}};
     for (; m >= ROWS; m -= ROWS, a += ROWS, c += ROWS * c_row) {
         for (ptrdiff_t k = 0; k < depth; k++) memcpy(near + k * ROWS, a + k * a_k, ROWS * sizeof *a);
         strip_after = fl_runs_of(depth, FL_MIN(m - ROWS + m_after, ROWS), a + ROWS, a_k);
-        strip(ROWS, ROWS, n, depth, near, 1, ROWS, packed, c, c_row, accumulate, &later);
+        point_rows(ROWS, c, c_row, rows);
+        strip(ROWS, ROWS, n, depth, near, 1, ROWS, packed, rows, 0, accumulate, &later);
     }
     if (m == 0) return;
     memset(near, 0, (size_t)(depth * ROWS) * sizeof *near);
     for (ptrdiff_t k = 0; k < depth; k++) memcpy(near + k * ROWS, a + k * a_k, (size_t)m * sizeof *a);
-    rest_of_strips(m, n, depth, near, 1, ROWS, packed, c, c_row, accumulate, &later);
+    point_rows(m, c, c_row, rows);
+    rest_of_strips(m, n, depth, near, 1, ROWS, packed, rows, 0, accumulate, &later);
 }
 
 static void product(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, ptrdiff_t a_row, ptrdiff_t a_k,
@@ -161,4 +202,4 @@ static void pack(ptrdiff_t depth, ptrdiff_t n, const fl_real *b, ptrdiff_t b_k, 
     else pack_columns(depth, n, b, b_col, packed);
 }
 
-const fl_blocked_ukernels FL_UK(blocked) = {.product = product, .pack = pack, .rows = ROWS, .panel = PANEL};
+const fl_blocked_ukernels FL_UK(blocked) = {.product = product, .gathered = gathered, .pack = pack, .rows = ROWS, .panel = PANEL};
