@@ -178,7 +178,12 @@ class Layer(Configurable):
 
     def _checked(self, what: str, value: Any) -> Any:
         if type(value) is tuple:
-            return tuple(float_array(self.name, what, part, self._dtype) for part in value)
+            return tuple([self._checked_array(what, part) for part in value])
+        return self._checked_array(what, value)
+
+    def _checked_array(self, what: str, value: Any) -> Array:
+        if type(value) is ndarray and value.dtype is self._dtype:
+            return value
         return float_array(self.name, what, value, self._dtype)
 
     def build_for(self, x: Any) -> None:

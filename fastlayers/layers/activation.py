@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastlayers import ops
+from fastlayers.backend import run
 from fastlayers.checks import Array, feature_axis
 from fastlayers.layer import Layer
 from fastlayers.ops.activation import BACKWARD_FROM, ELEMENTWISE, check_name, elementwise
@@ -151,8 +152,8 @@ class Affine(Layer):
     def _before_activation(self, dy: Array, cache: tuple[Array, Array | None]) -> tuple[Array, Array]:
         """x, dz"""
         x, r = cache
-        expect_shape(self.name, "dy", dy, self._shape_of_y(x))
         if r is None:
+            expect_shape(self.name, "dy", dy, self._shape_of_y(x))
             return x, dy
         return x, activate_backward(self.name, dy, r, self.activation, axis=self.axis)
 
@@ -176,10 +177,11 @@ def checked_activation(name: str, activation: str | None) -> str:
 def activate(
     name: str, x: Array, activation: str, negative_slope: float = 0.2, alpha: float = 1.0, axis: int = -1
 ) -> Array:
-    """Any activation, softmax included."""
+    """Any activation, softmax included, of an array that a layer has checked."""
     if activation == "softmax":
         return ops.softmax(x, axis, name=name)
-    return ops.activation(x, activation, negative_slope=negative_slope, alpha=alpha, name=name)
+    y: Array = run("activation", x, *elementwise(name, activation, negative_slope, alpha))
+    return y
 
 
 def activate_backward(
@@ -191,7 +193,9 @@ def activate_backward(
     alpha: float = 1.0,
     axis: int = -1,
 ) -> Array:
-    """dx from what the forward of `activate` left behind: y, for gelu and silu x."""
+    """dx from what the forward of `activate` left behind, y or, for gelu and silu, x; dy is to have its shape."""
     if activation == "softmax":
         return ops.softmax_backward(dy, r, axis, name=name)
-    return ops.activation_backward(dy, r, activation, negative_slope=negative_slope, alpha=alpha, name=name)
+    expect_shape(name, "dy", dy, r.shape)
+    dx: Array = run("activation_backward", dy, r, *elementwise(name, activation, negative_slope, alpha))
+    return dx
