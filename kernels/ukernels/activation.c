@@ -52,23 +52,23 @@ FL_INLINE vreal gelu(vreal x, fl_real alpha) { /* F = Phi */
     (void)alpha;
     vreal a = vat_most(vabs(x), FL_CDF_HIGH);
     vnormal tail = vnormal_tail(a);
-    return positive_part(x) - a * tail.ratio * tail.raised_gauss * FL_LOWER;
+    return positive_part(x) - a * tail.ratio * tail.raised_gauss * (FL_TAIL_SCALE * FL_LOWER);
 }
 FL_INLINE vreal gelu_backward(vreal dy, vreal x, fl_real alpha) {
     (void)alpha;
     vreal a = vat_most(vabs(x), FL_CDF_HIGH);
     vnormal tail = vnormal_tail(a);
-    return times_slope(dy, x, (tail.ratio - a * FL_INV_SQRT_2PI) * tail.raised_gauss * FL_LOWER);
+    return times_slope(dy, x, (tail.ratio - a * (FL_INV_SQRT_2PI / FL_TAIL_SCALE)) * tail.raised_gauss * (FL_TAIL_SCALE * FL_LOWER));
 }
 
 FL_INLINE vreal silu(vreal x, fl_real alpha) { /* F(-a) = e / (1 + e), e = exp(-a) */
     (void)alpha;
-    vreal a = vat_most(vabs(x), -FL_EXP_LOW), raised_e = vexp_raised(-a, vsplat(0));
+    vreal a = vat_most(vabs(x), -FL_EXP_LOW), raised_e = vexp_raised(-a);
     return positive_part(x) - a * raised_e / (1 + raised_e * FL_LOWER) * FL_LOWER;
 }
 FL_INLINE vreal silu_backward(vreal dy, vreal x, fl_real alpha) { /* d = e (1 + e - a) / (1 + e)^2 */
     (void)alpha;
-    vreal a = vat_most(vabs(x), -FL_EXP_LOW), e = vexp_raised(-a, vsplat(0)) * FL_LOWER;
+    vreal a = vat_most(vabs(x), -FL_EXP_LOW), e = vexp_raised(-a) * FL_LOWER;
     return times_slope(dy, x, e * (1 + e - a) / ((1 + e) * (1 + e)));
 }
 

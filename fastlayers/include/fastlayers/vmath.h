@@ -4,7 +4,7 @@
  * for -1 < x < infinity; vsigmoid, vtanh, vsqrt, vabs, vmax, vmin for all.
  *
  * NaN gives NaN, infinities and denormal results are right.  Measured errors in both dtypes: exp, log, log1p 1.1 ulp, expm1,
- * sigmoid and tanh 2.5 ulp, the normal distribution's tail about 4 ulp, however far out.
+ * sigmoid and tanh 2.5 ulp, the normal distribution's tail about 5 ulp, however far out.
  * The polynomials are minimax fits (Remez in 50 digits, coefficients then rounded); "fit" is their own relative error. */
 #ifndef FL_VMATH_H
 #define FL_VMATH_H
@@ -29,7 +29,6 @@ typedef uint64_t fl_uint;
 #define FL_SQRT __builtin_sqrt
 #define FL_FMA __builtin_fma
 #define FL_CDF_HIGH 39.0 /* x Phi(-x) is 0 */
-#define FL_CDF_MIDDLE 2.9
 #else
 typedef uint32_t fl_uint;
 #define FL_MANTISSA_BITS 23
@@ -46,7 +45,6 @@ typedef uint32_t fl_uint;
 #define FL_SQRT __builtin_sqrtf
 #define FL_FMA __builtin_fmaf
 #define FL_CDF_HIGH 14.6f
-#define FL_CDF_MIDDLE 2.25f
 #endif
 
 typedef fl_uint vuint __attribute__((vector_size(FL_VECTOR_BYTES)));
@@ -112,29 +110,29 @@ typedef struct {
     vreal expm1_r;
 } vexp_parts;
 
-/* exp(x - low) = 2^n (1 + expm1_r); `low`, small beside x, carries what x could not hold */
-FL_INLINE vexp_parts vexp_reduce(vreal x, vreal low) {
+/* exp x = 2^n (1 + expm1_r) */
+FL_INLINE vexp_parts vexp_reduce(vreal x) {
     vreal shifted = x * FL_LOG2E + FL_ROUNDER, n = shifted - FL_ROUNDER;
-    vreal r = (x - n * FL_LN2_HI) - n * FL_LN2_LO - low;
+    vreal r = (x - n * FL_LN2_HI) - n * FL_LN2_LO;
     return (vexp_parts){(vuint)shifted, r + r * r * vpoly(r, fl_exp_q, FL_EXP_DEGREE)};
 }
 
 /* 2^(n + by), which must be a normal number */
 FL_INLINE vreal vpow2(vuint n, int by) { return (vreal)((n << FL_MANTISSA_BITS) + ((fl_uint)(FL_BIAS + by) << FL_MANTISSA_BITS)); }
 
-/* 2^RAISE exp(x - low), EXP_LOW <= x <= 0: large enough that no bits are lost before the last multiplication, by LOWER */
-FL_INLINE vreal vexp_raised(vreal x, vreal low) {
-    vexp_parts e = vexp_reduce(x, low);
+/* 2^RAISE exp x, EXP_LOW <= x <= 0: large enough that no bits are lost before the last multiplication, by LOWER */
+FL_INLINE vreal vexp_raised(vreal x) {
+    vexp_parts e = vexp_reduce(x);
     vreal scale = vpow2(e.n, FL_RAISE);
     return scale * e.expm1_r + scale;
 }
 
 /* exp x for x <= 0 */
-FL_INLINE vreal vexp(vreal x) { return vexp_raised(vat_least(x, FL_EXP_LOW), vsplat(0)) * FL_LOWER; }
+FL_INLINE vreal vexp(vreal x) { return vexp_raised(vat_least(x, FL_EXP_LOW)) * FL_LOWER; }
 
 /* exp(x) - 1 for x <= EXPM1_HIGH */
 FL_INLINE vreal vexpm1(vreal x) {
-    vexp_parts e = vexp_reduce(vat_least(x, FL_EXPM1_LOW), vsplat(0));
+    vexp_parts e = vexp_reduce(vat_least(x, FL_EXPM1_LOW));
     vreal scale = vpow2(e.n, 0);
     return scale * e.expm1_r + (scale - 1);
 }
@@ -185,53 +183,60 @@ FL_INLINE vreal vtanh(vreal x) { /* -t / (2 + t), t = exp(-2|x|) - 1 */
     return vcopysign(t / (2 + t), x);
 }
 
-/* ---- normal distribution: Phi(-a) = exp(-a^2/2) w P((a - K) w), w = 1 / (a + K), for a >= 0 ---- */
+/* ---- normal distribution: Phi(-a) = TAIL_SCALE exp(-a^2/2) P(a) / Q(a) for a >= 0 ---- */
 
 #ifdef FL_DOUBLE
-#define FL_CDF_DEGREE 24 /* fit 2^-53 for a <= CDF_HIGH */
-static const fl_real fl_cdf_p[] = {
-    0.7252779506477767,      -0.4959652321608157,     0.2113115475059337,      -0.03453001063388222,
-    -0.013564375130082022,   0.0056960628488804,      0.0017622003857335963,   -0.000817878430541376,
-    -0.0003971826466617788,  8.663459687534373e-05,   9.860761705302052e-05,   7.77969824771667e-06,
-    -1.9598600636577192e-05, -8.585883891259133e-06,  1.4811936372476087e-06,  2.7775812141845373e-06,
-    8.525952752479753e-07,   -3.5556059736850897e-07, -4.203658159975738e-07,  -1.0100075340162238e-07,
-    7.715132318059188e-08,   5.8971231434867334e-08,  2.5982956325607276e-09,  -9.82660310240743e-09,
-    -2.752467311334723e-09};
+#define FL_TAIL_SCALE 0.39894228040152385
+#define FL_TAIL_DEGREE 10 /* of P, one less than of Q; fit 2^-56 for a <= CDF_HIGH */
+static const fl_real fl_tail_p[] = {
+    2229996.004945413, 3692580.2147437865, 3031120.4634741195, 1593811.6003038173, 588953.6729360411, 159088.23310951862,
+    31770.48436979447, 4637.562994205047, 475.36606318268775, 31.116716327986563, 1.0};
+static const fl_real fl_tail_q[] = {
+    1779279.382998422, 4365912.291920159, 5012338.539783501, 3561208.906844868, 1743936.124975158, 619783.4123158756,
+    163663.56319137578, 32243.85041690913, 4668.679710897681, 476.3660631771625, 31.116716328046795, 1.0};
+#define FL_GAUSS_DEGREE 11 /* of exp(-t/2): exp's coefficients times powers of -1/2 */
+static const fl_real fl_gauss[] = {
+    1.0, -0.5, 0.125, -0.02083333333333335, 0.00260416666666389, -0.00026041666666615676, 2.1701388937020527e-05,
+    -1.5500992110812779e-06, 9.688092679010563e-08, -5.3822705830860756e-09, 2.697451897592576e-10, -1.226387708992307e-11};
 #else
-#define FL_CDF_DEGREE 10 /* fit 2^-25 */
-static const fl_real fl_cdf_p[] = {
-    0.6914337277412415f,    -0.386381059885025f,     0.08013347536325455f,   0.027837112545967102f,
-    -0.010566651821136475f, -0.005638627335429192f,  0.000836431048810482f,  0.0013656008522957563f,
-    0.00022405185154639184f, -0.0002128069754689932f, -9.083127952180803e-05f};
+#define FL_TAIL_SCALE 0.3989468514919281f
+#define FL_TAIL_DEGREE 4 /* fit 2^-26 */
+static const fl_real fl_tail_p[] = {
+    121.3424301147461f, 106.39860534667969f, 44.49076843261719f, 9.868413925170898f, 1.0f};
+static const fl_real fl_tail_q[] = {
+    96.818359375f, 162.1446990966797f, 116.46200561523438f, 45.47686767578125f, 9.869146347045898f, 1.0f};
+#define FL_GAUSS_DEGREE 6
+static const fl_real fl_gauss[] = {
+    1.0f, -0.5f, 0.125f, -0.020833173766732216f, 0.0026041630189865828f, -0.00026147140306420624f, 2.1747649952885695e-05f};
 #endif
 
 typedef struct {
     vreal raised_gauss; /* 2^RAISE exp(-a^2/2) */
-    vreal ratio;        /* Phi(-a) / exp(-a^2/2) */
+    vreal ratio;        /* Phi(-a) / (TAIL_SCALE exp(-a^2/2)) */
 } vnormal;
 
-typedef struct {
-    vreal high, low;
-} vpair;
-
-/* a^2 as a sum, exact or nearly so */
-FL_INLINE vpair vsquare(vreal a) {
+/* a^2 + b, rounded once or nearly so */
+FL_INLINE vreal vsquare_plus(vreal a, vreal b) {
 #if defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)
-    vreal high = a * a, low;
-    for (ptrdiff_t lane = 0; lane < VL; lane++) low[lane] = FL_FMA(a[lane], a[lane], -high[lane]); /* as for vsqrt */
-    return (vpair){high, low};
+    vreal sum;
+    for (ptrdiff_t lane = 0; lane < VL; lane++) sum[lane] = FL_FMA(a[lane], a[lane], b[lane]); /* as for vsqrt */
+    return sum;
 #else
     vreal half = (vreal)((vuint)a >> (FL_MANTISSA_BITS / 2 + 1) << (FL_MANTISSA_BITS / 2 + 1));
-    return (vpair){half * half, (a - half) * (a + half)};
+    return (half * half + b) + (a - half) * (a + half);
 #endif
+}
+
+/* 2^RAISE exp(-a^2/2), where -a^2/2 = n ln 2 - t/2, |t| <= ln 2: t is taken from a, for a^2 would be rounded too much */
+FL_INLINE vreal vgauss_raised(vreal a) {
+    vreal shifted = a * a * (FL_LOG2E / -2) + FL_ROUNDER, n = shifted - FL_ROUNDER;
+    vreal t = vsquare_plus(a, n * (2 * FL_LN2_HI)) + n * (2 * FL_LN2_LO);
+    return (vreal)((vuint)vpoly(t, fl_gauss, FL_GAUSS_DEGREE) + (((vuint)shifted + FL_RAISE) << FL_MANTISSA_BITS));
 }
 
 /* 0 <= a <= CDF_HIGH */
 FL_INLINE vnormal vnormal_tail(vreal a) {
-    vpair square = vsquare(a);
-    vreal w = 1 / (a + FL_CDF_MIDDLE);
-    return (vnormal){vexp_raised((fl_real)-0.5 * square.high, (fl_real)0.5 * square.low),
-                     w * vpoly((a - FL_CDF_MIDDLE) * w, fl_cdf_p, FL_CDF_DEGREE)};
+    return (vnormal){vgauss_raised(a), vpoly(a, fl_tail_p, FL_TAIL_DEGREE) / vpoly(a, fl_tail_q, FL_TAIL_DEGREE + 1)};
 }
 
 #endif
