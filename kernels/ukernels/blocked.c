@@ -13,7 +13,9 @@ enum { ROWS = 6 };
 #define PANEL (2 * VL)
 
 enum {
-    SET_BYTES = 4096, /* rows so far apart share a set of L1 */
+    SET_BYTES = 4096, /* rows so far apart share a set of L1, */
+    SET_ROWS = 8,     /* which holds a line of so many */
+    SHALLOW = 16,     /* depth of a block whose tiles take as long to store as to compute */
     EVERY = FL_VECTOR_BYTES == 64 ? 2 : 4, /* steps along k: a line of what comes next is asked for */
     NEAR_ROW = FL_BLOCKED_DEPTH + 64 / sizeof(fl_real), /* from one row of A to the next in a copy: not so far */
 };
@@ -55,7 +57,7 @@ FL_INLINE void tile(const int rows, ptrdiff_t wanted, const int vectors, ptrdiff
                     const ahead *next) {
     vreal sum[ROWS][2] = {{{0}}};
     UNROLL for (int i = 0; i < rows; i++) {
-        if (i == wanted) break;
+        if (i == wanted || depth <= SHALLOW) break;
         UNROLL for (int v = 0; v < vectors; v++) __builtin_prefetch(c[i] + at + v * VL, 1, 3);
     }
     for (ptrdiff_t k = 0; k < depth;) {
@@ -146,11 +148,19 @@ static void gathered(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_real *c
     }
 }
 
+/* As many rows of C as a strip has, fewer at a time: the lines that a tile stores then fit a set of L1. */
+FL_INLINE void strip_by_parts(ptrdiff_t n, ptrdiff_t depth, const fl_real *a, const fl_real *b, fl_real *const *c, int accumulate,
+                              const ahead *next) {
+    for (int i = 0; i < ROWS; i += ROWS / 3)
+        strip(ROWS / 3, ROWS / 3, n, depth, a + i, 1, ROWS, b, c + i, 0, accumulate, next);
+}
+
 /* A with columns along m: so many of their elements are copied that they make some rows of C. */
 static void product_of_columns(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, ptrdiff_t a_k,
                                const fl_real *packed, fl_real *c, ptrdiff_t c_row, int accumulate, ptrdiff_t m_after,
                                fl_runs next[2]) {
     _Alignas(64) fl_real near[FL_BLOCKED_DEPTH * ROWS];
+    const int by_parts = (int)ROWS > SET_ROWS && depth <= SHALLOW && c_row * (ptrdiff_t)sizeof *c % (SET_BYTES / 2) == 0;
     fl_real *rows[ROWS];
     fl_runs strip_after = {0};
     const ahead later = {{&next[0], &next[1], &strip_after}};
@@ -158,7 +168,8 @@ static void product_of_columns(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const 
         for (ptrdiff_t k = 0; k < depth; k++) memcpy(near + k * ROWS, a + k * a_k, ROWS * sizeof *a);
         strip_after = fl_runs_of(depth, FL_MIN(m - ROWS + m_after, ROWS), a + ROWS, a_k);
         point_rows(ROWS, c, c_row, rows);
-        strip(ROWS, ROWS, n, depth, near, 1, ROWS, packed, rows, 0, accumulate, &later);
+        if (by_parts) strip_by_parts(n, depth, near, packed, rows, accumulate, &later);
+        else strip(ROWS, ROWS, n, depth, near, 1, ROWS, packed, rows, 0, accumulate, &later);
     }
     if (m == 0) return;
     memset(near, 0, (size_t)(depth * ROWS) * sizeof *near);
