@@ -221,7 +221,7 @@ static void share_out(plan *p) {
     const ptrdiff_t lanes = fl_ceil_div(p->k, p->chunks.lane), taps = c->window.kh * c->window.kw;
     const ptrdiff_t affordable = FL_SLICES_BYTES / FL_MAX(1, p->partial_size * (ptrdiff_t)sizeof(fl_real));
     const ptrdiff_t most = FL_MAX(1, FL_MIN(FL_MIN(FL_SLICES, affordable), p->chunks.count));
-    const ptrdiff_t of_groups = FL_MIN(c->groups, fl_ceil_div(MIN_TASKS, most));
+    const ptrdiff_t of_groups = FL_MIN(c->groups, MIN_TASKS);
     p->column_parts = FL_MIN(p->panels, FL_MAX(of_groups, fl_ceil_div(c->filters, FL_MAX_COLUMNS)));
     ptrdiff_t parts = FL_MAX(fl_ceil_div(MIN_TASKS, most * p->column_parts), FL_MIN(MIN_TASKS, taps * p->k / PART_ROWS));
     parts = FL_MAX(1, FL_MIN(lanes, parts));
