@@ -37,7 +37,7 @@ def draw(rng: Rng) -> ConvCase:
             activation=str(rng.choice(["linear", *NAMES])),
         )
         if sometimes(rng, 0.3):
-            case = replace(draw_transformed(rng, case), c=c // groups, o=o // groups, groups=1)
+            case = draw_transformed(rng, case)
         elif sometimes(rng, 0.2):
             channels = size(rng, 2, 3, 16, 37, 64, 130)
             taps, step = size(rng, 2, 3, 3, 5, 5), size(rng, 1, 1, 2)
@@ -68,8 +68,8 @@ def algorithms(case: ConvCase) -> list[str]:
         fitting.append("depthwise")
     if case.groups == 1:
         fitting.append("tapwise")
-        geometry = (case.kernel, case.strides, case.dilation)
-        fitting += [name for name, form in winograd.FORMS.items() if form.fits(*geometry)]
+    geometry = (case.kernel, case.strides, case.dilation)
+    fitting += [name for name, form in winograd.FORMS.items() if form.fits(*geometry)]
     if (case.kernel, case.strides, case.groups, case.padding) == ((1, 1), (1, 1), 1, "valid"):
         fitting.append("pointwise")
     if case.groups == 1 and case.c < 8 and case.dilation[1] == 1:
@@ -109,7 +109,7 @@ def bounds(args: Arguments, results: list[Any], eps: float) -> list[Any]:
     error = (W[..., 0].size + 2) * eps * positive
     if form := form_of("forward", args[:2], window, groups, data_format, algorithm, eps):
         axes = winograd.axes_of(window, window.top, window.left)
-        spread = winograd.bound(plain(x, data_format), W, window.oh, window.ow, axes, form, eps)
+        spread = winograd.bound(plain(x, data_format), by_group(W, groups), window.oh, window.ow, axes, form, eps)
         error = error + in_format(spread, data_format)
     return [through(z, error, activation, alpha, eps)]
 
@@ -121,7 +121,7 @@ def input_bounds(args: Arguments, results: list[Any], eps: float) -> list[Any]:
     form = form_of("backward_input", args[:2], window, groups, data_format, algorithm, eps)
     if form and form.stride == 1:  # with a stride, dx is summed directly
         top, left = (window.kh - 1) * window.dh - window.top, (window.kw - 1) * window.dw - window.left
-        axes, turned = winograd.axes_of(window, top, left), W[::-1, ::-1].swapaxes(2, 3)
+        axes, turned = winograd.axes_of(window, top, left), by_group(W, groups)[:, ::-1, ::-1].swapaxes(3, 4)
         spread = winograd.bound(plain(dy, data_format), turned, window.h, window.w, axes, form, eps)
         error = error + in_format(spread, data_format)
     return [error]
@@ -137,6 +137,11 @@ def form_of(
         window, image.shape[0], W.shape[2] * groups, W.shape[3], groups, double, which, algorithm
     )
     return winograd.FORMS.get(chosen)
+
+
+def by_group(W: Array, groups: int) -> Array:
+    """(KH, KW, C / groups, O) -> (groups, KH, KW, C / groups, O / groups)"""
+    return np.stack(np.split(W, groups, axis=3))
 
 
 def plain(x: Array, data_format: str) -> Array:
@@ -155,7 +160,8 @@ def weight_bounds(args: Arguments, results: list[Any], eps: float) -> list[Any]:
     groups, data_format, _ = rest
     if form := form_of("backward_weight", (x, results[0]), window, groups, data_format, algorithm, eps):
         axes = winograd.axes_of(window, window.top, window.left)
-        errors[0] = errors[0] + winograd.weight_bound(plain(x, data_format), plain(dy, data_format), axes, form, eps)
+        images = (plain(x, data_format), plain(dy, data_format))
+        errors[0] = errors[0] + winograd.weight_bound(*images, groups, axes, form, eps)
     return errors
 
 

@@ -100,6 +100,14 @@ ROWS = {
     "winograd few tiles": ConvCase(1, 7, 7, 150, 140, (3, 3), padding="same", algorithm="winograd_f4"),
     "winograd many tiles": ConvCase(2, 41, 40, 3, 5, (3, 3), padding="same", algorithm="winograd_f4"),
     "winograd wide": ConvCase(1, 41, 40, 130, 100, (3, 3), padding="same", bias=False, algorithm="winograd_f4"),
+    "winograd groups": ConvCase(2, 15, 18, 34, 66, (3, 3), padding="same", groups=2, algorithm="winograd_f4"),
+    "winograd groups of 16": ConvCase(3, 13, 16, 144, 144, (3, 3), padding=1, groups=9, activation="relu"),
+    "winograd groups of 64": ConvCase(1, 9, 10, 128, 128, (3, 3), padding="same", groups=2, activation="silu"),
+    "winograd wide groups": ConvCase(1, 5, 9, 420, 400, (3, 3), padding="same", groups=2, algorithm="winograd_f4"),
+    "winograd narrow groups": ConvCase(
+        2, 9, 7, 21, 12, (3, 3), padding=((0, 3), (4, 1)), groups=3, algorithm="winograd_f2"
+    ),
+    "winograd groups down": ConvCase(1, 11, 14, 15, 25, (3, 3), (2, 2), "same", groups=5, algorithm="winograd_f4_2x2"),
     "winograd channels first": ConvCase(
         2, 12, 11, 16, 20, (3, 3), padding=1, data_format="channels_first", algorithm="winograd_f4"
     ),

@@ -145,7 +145,12 @@ def _patches(x: Array, y: Array, c: Array) -> Array:
 
 
 def bound(x: Array, W: Array, rows: int, cols: int, axes: tuple[Axis, Axis], form: Form, eps: float) -> Array:
-    """For y (N, rows, cols, O), the convolution of x (N, H, W, K) with W (KH, KW, K, O)."""
+    """For y (N, rows, cols, G·O), the convolution of x (N, H, W, G·K) with W (G, KH, KW, K, O), group by group."""
+    images = np.split(x, len(W), axis=3)
+    return np.concatenate([_bound(*pair, rows, cols, axes, form, eps) for pair in zip(images, W, strict=True)], axis=3)
+
+
+def _bound(x: Array, W: Array, rows: int, cols: int, axes: tuple[Axis, Axis], form: Form, eps: float) -> Array:
     ty, tx = _tiles(form, axes, rows, cols)
     (Ay, By, Gy), (Ax, Bx, Gx) = _polynomials(ty.tile, ty.taps), _polynomials(tx.tile, tx.taps)
     out_y, out_x = ty.outputs(), tx.outputs()
@@ -162,8 +167,13 @@ def bound(x: Array, W: Array, rows: int, cols: int, axes: tuple[Axis, Axis], for
     return np.asarray((terms + TRANSFORMS) * eps * whole[:, :rows, :cols])
 
 
-def weight_bound(x: Array, dy: Array, axes: tuple[Axis, Axis], form: Form, eps: float) -> Array:
-    """For dW (KH, KW, C, O) of x (N, H, W, C) and dy (N, OH, OW, O), whose tiles are the filters."""
+def weight_bound(x: Array, dy: Array, groups: int, axes: tuple[Axis, Axis], form: Form, eps: float) -> Array:
+    """For dW (KH, KW, C/groups, O) of x (N, H, W, C) and dy (N, OH, OW, O), whose tiles are the filters."""
+    pairs = zip(np.split(x, groups, axis=3), np.split(dy, groups, axis=3), strict=True)
+    return np.concatenate([_weight_bound(*pair, axes, form, eps) for pair in pairs], axis=3)
+
+
+def _weight_bound(x: Array, dy: Array, axes: tuple[Axis, Axis], form: Form, eps: float) -> Array:
     ty, tx = _tiles(form, axes, dy.shape[1], dy.shape[2])
     (Ay, By, Gy), (Ax, Bx, Gx) = _polynomials(ty.taps, ty.tile), _polynomials(tx.taps, tx.tile)
     Z = np.einsum("ai,ntuijo,bj->ntuoab", Gy, _patches(abs(dy), ty.outputs(), tx.outputs()), Gx, optimize=True)

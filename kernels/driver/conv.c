@@ -32,7 +32,7 @@ static int few_channels_a_group(const fl_conv *c) {
 
 static int square_taps(const fl_conv *c, ptrdiff_t taps) {
     const fl_window *w = &c->window;
-    return w->kh == taps && w->kw == taps && w->sh == 1 && w->sw == 1 && c->groups == 1;
+    return w->kh == taps && w->kw == taps && w->sh == 1 && w->sw == 1;
 }
 static int three_by_three(const fl_conv *c) { return square_taps(c, 3); }
 static int five_by_five(const fl_conv *c) { return square_taps(c, 5); }
@@ -40,14 +40,13 @@ static int five_by_five(const fl_conv *c) { return square_taps(c, 5); }
 /* 3x3 or 4x4 taps, every other pixel: sums of 2x2 taps over each of the four phases of x. */
 static int every_other_pixel(const fl_conv *c) {
     const fl_window *w = &c->window;
-    return (w->kh == 3 || w->kh == 4) && (w->kw == 3 || w->kw == 4) && w->sh == 2 && w->sw == 2 && w->dh == 1 && w->dw == 1 &&
-           c->groups == 1;
+    return (w->kh == 3 || w->kh == 4) && (w->kw == 3 || w->kw == 4) && w->sh == 2 && w->sw == 2 && w->dh == 1 && w->dw == 1;
 }
 
 /* A row or a column of five to eight taps. */
 static int line_of_taps(const fl_conv *c) {
     const fl_window *w = &c->window;
-    return FL_MIN(w->kh, w->kw) == 1 && w->kh + w->kw >= 6 && w->kh + w->kw <= 9 && w->sh == 1 && w->sw == 1 && c->groups == 1;
+    return FL_MIN(w->kh, w->kw) == 1 && w->kh + w->kw >= 6 && w->kh + w->kw <= 9 && w->sh == 1 && w->sw == 1;
 }
 
 static int one_by_one(const fl_conv *c) {
@@ -62,8 +61,12 @@ static int scatter_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
     return (void)precise, pass == FL_CONV_BACKWARD_INPUT && c->window.kw > 1;
 }
 
-/* Channels must be many enough to pay for the transforms of x and y; double precision stays direct. */
-static int transforms_pay(const fl_conv *c) { return sizeof(fl_real) == 4 && c->channels >= 16 && c->filters >= 16; }
+/* Channels must be many enough to pay for the transforms of x and y, of a group more than of all, whose pixels lie side by side;
+ * double precision stays direct. */
+static int transforms_pay(const fl_conv *c, enum fl_conv_pass pass) {
+    const ptrdiff_t fewest = c->groups == 1 || pass == FL_CONV_BACKWARD_WEIGHT ? 16 : 32;
+    return sizeof(fl_real) == 4 && FL_MIN(c->channels, c->filters) / c->groups >= fewest;
+}
 
 static ptrdiff_t rows(const fl_window *w, enum fl_conv_pass pass) { return pass == FL_CONV_BACKWARD_INPUT ? w->h : w->oh; }
 static ptrdiff_t columns(const fl_window *w, enum fl_conv_pass pass) { return pass == FL_CONV_BACKWARD_INPUT ? w->w : w->ow; }
@@ -87,7 +90,7 @@ static ptrdiff_t direct_products(const fl_conv *c, enum fl_conv_pass pass) {
  * a dilation may leave little of an image to each of its d x d parts. */
 static int winograd_pays(const fl_conv *c, enum fl_conv_pass pass, const fl_winograd_form *form, ptrdiff_t fewest) {
     const fl_tiling t = tiling(c, pass, form);
-    return transforms_pay(c) && tiles(c, &t) >= fewest && 3 * products(c, &t) <= 2 * direct_products(c, pass);
+    return transforms_pay(c, pass) && tiles(c, &t) >= fewest && 3 * products(c, &t) <= 2 * direct_products(c, pass);
 }
 
 /* dW wants more tiles, whose sums are transformed.  Where F2 fits the image so much better that it has no more products, it is
@@ -95,7 +98,8 @@ static int winograd_pays(const fl_conv *c, enum fl_conv_pass pass, const fl_wino
 static int f4_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
     const fl_winograd_ukernels *uk = winograd_ukernels[c->isa];
     const fl_tiling f4 = tiling(c, pass, &uk->f4), f2 = tiling(c, pass, &uk->f2);
-    return !precise && winograd_pays(c, pass, &uk->f4, pass == FL_CONV_BACKWARD_WEIGHT ? 24 : 4) &&
+    const ptrdiff_t fewest = pass != FL_CONV_BACKWARD_WEIGHT ? 4 : c->groups == 1 ? 24 : 48;
+    return !precise && winograd_pays(c, pass, &uk->f4, fewest) &&
            products(c, &f4) < products(c, &f2);
 }
 static int f2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
@@ -109,12 +113,12 @@ static int f2_5x5_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) { 
 /* Sums of parts: their dW transforms x once for each, for which few channels don't pay. */
 static int parts_pay(const fl_conv *c, enum fl_conv_pass pass, const fl_winograd_form *form) {
     const int weight = pass == FL_CONV_BACKWARD_WEIGHT;
-    return !(weight && FL_MIN(c->channels, c->filters) < 24) && winograd_pays(c, pass, form, weight ? 32 : 24);
+    return !(weight && FL_MIN(c->channels, c->filters) / c->groups < 24) && winograd_pays(c, pass, form, weight ? 32 : 24);
 }
 /* Four phases of x to transform.  Where vectors have 32 bytes, as with AVX2, dW's products wait for V and Z: no gain. */
 static int f4_2x2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
     const int waits = pass == FL_CONV_BACKWARD_WEIGHT && ukernels[c->isa]->nr_narrow * (ptrdiff_t)sizeof(fl_real) == 32;
-    return !precise && !waits && pass != FL_CONV_BACKWARD_INPUT && c->channels >= 32 &&
+    return !precise && !waits && pass != FL_CONV_BACKWARD_INPUT && c->channels / c->groups >= 32 &&
            parts_pay(c, pass, &winograd_ukernels[c->isa]->f4_2x2);
 }
 static int f3_1x4_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {

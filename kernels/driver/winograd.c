@@ -23,6 +23,7 @@ enum {
     MAX_XI = FL_WINOGRAD_MAX_POINTS * FL_WINOGRAD_MAX_POINTS,
     MAX_OUT = FL_WINOGRAD_MAX_TILE * FL_WINOGRAD_MAX_TILE,
     V_BYTES = 256 << 10,     /* of a block's V */
+    TOGETHER = 128,          /* channels of the groups that V holds at a time, unless one has more */
     SHARED_BYTES = 12 << 20, /* of the panels whose U is made at once, or of V where it is made for all tiles */
     K_BLOCK = 64,            /* inputs whose weights are transformed at once */
     PAD = 80,                /* elements between the xi matrices: their streams must not share cache sets */
@@ -40,8 +41,9 @@ typedef struct {
     fl_tiling tiling;
     ptrdiff_t taps, xis, tiles;     /* taps of a part, vectors of a tile, tiles of all images */
     ptrdiff_t parts;                /* of the kernel */
-    ptrdiff_t panels, first_panel, chunk_panels;
-    ptrdiff_t k_width, v_width;     /* a row of V: channels with padding, part by part */
+    ptrdiff_t panels_per_group, panels, first_panel, chunk_panels;
+    ptrdiff_t together;             /* groups whose channels are in V at a time */
+    ptrdiff_t k_width, v_width;     /* a row of V: their channels with padding, part by part */
     ptrdiff_t block, blocks, splits; /* tiles of a block */
     int by_panels;
     fl_real *shared;                /* U of the chunk, or V of all tiles */
@@ -50,22 +52,25 @@ typedef struct {
     ptrdiff_t scratch_bytes;
 } plan;
 
-static ptrdiff_t panel_columns(const plan *p, ptrdiff_t panel) { return FL_MIN(p->gemm->nr, p->g->n - panel * p->gemm->nr); }
+static ptrdiff_t group_of(const plan *p, ptrdiff_t panel) { return panel / p->panels_per_group; }
+static ptrdiff_t first_in_group(const plan *p, ptrdiff_t panel) { return panel % p->panels_per_group * p->gemm->nr; }
+static ptrdiff_t panel_columns(const plan *p, ptrdiff_t panel) { return FL_MIN(p->gemm->nr, p->g->n - first_in_group(p, panel)); }
 static ptrdiff_t panel_width(const plan *p, ptrdiff_t panel) { return fl_panel_width(p->gemm, panel_columns(p, panel)); }
 
 /* ---- transforms ---- */
 
-/* V of tile number `tile`, its rows v_xi apart. */
-static void transform_tile(const plan *p, ptrdiff_t tile, const fl_real *zeros, fl_real *v, ptrdiff_t v_xi) {
+/* V of tile number `tile` for groups [first, first + count), its rows v_xi apart. */
+static void transform_tile(const plan *p, ptrdiff_t tile, ptrdiff_t first, ptrdiff_t count, const fl_real *zeros, fl_real *v,
+                           ptrdiff_t v_xi) {
     const fl_winograd_problem *g = p->g;
     const fl_tiling *t = &p->tiling;
     const fl_tile_place at = fl_place_of(t, tile);
-    const fl_image image = {g->x + at.image * g->h * g->w * g->k, g->h, g->w, g->k, zeros};
+    const fl_image image = {g->x + (at.image * g->h * g->w * g->groups + first) * g->k, g->h, g->w, g->groups * g->k, zeros};
     const fl_real *pixels[MAX_XI];
     for (ptrdiff_t qy = 0; qy < t->y.parts; qy++)
         for (ptrdiff_t qx = 0; qx < t->x.parts; qx++, v += p->k_width) {
             fl_inputs_of(t, at, qy, qx, g->top, g->left, &image, pixels);
-            p->form->input(g->k, fl_next_inputs(t, &image), pixels, v, v_xi);
+            p->form->input(count * g->k, fl_next_inputs(t, &image), pixels, v, v_xi);
         }
 }
 
@@ -73,7 +78,7 @@ static void transform_tile(const plan *p, ptrdiff_t tile, const fl_real *zeros, 
 static void gather_taps(const plan *p, ptrdiff_t part, ptrdiff_t panel, ptrdiff_t k, ptrdiff_t count, fl_real *taps) {
     const fl_winograd_problem *g = p->g;
     const fl_tiling *t = &p->tiling;
-    const fl_real *weights = g->weights + k * g->w_k + panel * p->gemm->nr * g->w_n;
+    const fl_real *weights = g->weights + group_of(p, panel) * g->w_group + k * g->w_k + first_in_group(p, panel) * g->w_n;
     const ptrdiff_t width = panel_width(p, panel), last = t->y.kernel * t->x.kernel - 1;
     for (ptrdiff_t i = 0; i < t->y.taps; i++)
         for (ptrdiff_t j = 0; j < t->x.taps; j++, taps += count * width) {
@@ -101,8 +106,8 @@ static void transform_weights(const plan *p, ptrdiff_t panel, ptrdiff_t k0, ptrd
 static void finish_tile(const plan *p, ptrdiff_t tile, ptrdiff_t panel, const fl_real *sums, fl_real *nowhere) {
     const fl_winograd_problem *g = p->g;
     const fl_tile_place at = fl_place_of(&p->tiling, tile);
-    const ptrdiff_t first = panel * p->gemm->nr;
-    const fl_image image = {g->y + at.image * g->oh * g->ow * g->n + first, g->oh, g->ow, g->n, nowhere};
+    const ptrdiff_t first = group_of(p, panel) * g->n + first_in_group(p, panel), filters = g->groups * g->n;
+    const fl_image image = {g->y + at.image * g->oh * g->ow * filters + first, g->oh, g->ow, filters, nowhere};
     fl_real *y[MAX_OUT];
     fl_outputs_of(&p->tiling, at, &image, (const fl_real **)y);
     p->form->output(panel_columns(p, panel), sums, p->s_xi, g->bias ? g->bias + first : NULL, g->activation, g->alpha, y);
@@ -131,7 +136,7 @@ static void point_rows(const plan *p, ptrdiff_t tiles, const fl_real *v, const r
     for (ptrdiff_t i = 0; i < whole_groups(p, tiles); i++) r->rows[i] = v + FL_MIN(i, tiles - 1) * p->v_width;
 }
 
-/* sums[xi] = (or +=) V[xi] U[xi] for the tiles that room points at and inputs [k0, k0 + depth), with which u starts. */
+/* sums[xi] = (or +=) V[xi] U[xi] for the tiles that room points at and the inputs of V from k0 on, with which u starts. */
 static void multiply(const plan *p, ptrdiff_t panel, ptrdiff_t tiles, ptrdiff_t k0, ptrdiff_t depth, const fl_real *u, ptrdiff_t u_part,
                      const room *r, fl_real *sums, int accumulate) {
     const fl_axis *y = &p->tiling.y, *x = &p->tiling.x;
@@ -173,15 +178,20 @@ static void run_blocks(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const room r = room_of(p, thread);
     fl_real *v = r.rest, *sums = v + p->xis * p->v_xi;
     for (ptrdiff_t task = begin; task < end; task++) {
-        ptrdiff_t first = task / p->splits * p->block, tiles = FL_MIN(p->block, p->tiles - first), split = task % p->splits;
-        for (ptrdiff_t tile = 0; tile < tiles; tile++) transform_tile(p, first + tile, r.zeros, v + tile * p->v_width, p->v_xi);
+        const ptrdiff_t split = task / p->blocks, first = task % p->blocks * p->block, tiles = FL_MIN(p->block, p->tiles - first);
+        const ptrdiff_t last_panel = p->first_panel + p->chunk_panels * (split + 1) / p->splits;
+        ptrdiff_t panel = p->first_panel + p->chunk_panels * split / p->splits;
         point_rows(p, tiles, v, &r);
-        for (ptrdiff_t panel = p->chunk_panels * split / p->splits; panel < p->chunk_panels * (split + 1) / p->splits; panel++) {
-            ptrdiff_t number = p->first_panel + panel;
-            const ptrdiff_t u_part = p->g->k * panel_width(p, number);
-            multiply(p, number, tiles, 0, p->g->k, p->shared + panel * p->xis * p->u_xi, u_part, &r, sums, 0);
+        while (panel < last_panel) {
+            const ptrdiff_t group = group_of(p, panel), groups = FL_MIN(p->together, group_of(p, last_panel - 1) + 1 - group);
             for (ptrdiff_t tile = 0; tile < tiles; tile++)
-                finish_tile(p, first + tile, number, sums + tile * panel_width(p, number), r.nowhere);
+                transform_tile(p, first + tile, group, groups, r.zeros, v + tile * p->v_width, p->v_xi);
+            for (; panel < last_panel && group_of(p, panel) < group + groups; panel++) {
+                const ptrdiff_t width = panel_width(p, panel), k = p->g->k;
+                const fl_real *u = p->shared + (panel - p->first_panel) * p->xis * p->u_xi;
+                multiply(p, panel, tiles, (group_of(p, panel) - group) * k, k, u, k * width, &r, sums, 0);
+                for (ptrdiff_t tile = 0; tile < tiles; tile++) finish_tile(p, first + tile, panel, sums + tile * width, r.nowhere);
+            }
         }
     }
 }
@@ -191,7 +201,7 @@ static void run_blocks(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
 static void make_v(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
     const plan *p = job;
     const room r = room_of(p, thread);
-    for (ptrdiff_t tile = begin; tile < end; tile++) transform_tile(p, tile, r.zeros, p->shared + tile * p->v_width, p->v_xi);
+    for (ptrdiff_t tile = begin; tile < end; tile++) transform_tile(p, tile, 0, 1, r.zeros, p->shared + tile * p->v_width, p->v_xi);
 }
 
 static void run_panels(void *job, ptrdiff_t begin, ptrdiff_t end, int thread) {
@@ -220,11 +230,14 @@ static plan make_plan(const fl_winograd_problem *g, const fl_winograd_form *form
     p.parts = fl_tiling_parts(&p.tiling);
     const ptrdiff_t nr = p.gemm->nr, mr = p.gemm->mr, real = sizeof(fl_real);
     p.tiles = g->batch * p.tiling.along_y * p.tiling.along_x;
-    p.panels = fl_ceil_div(g->n, nr);
-    p.k_width = fl_ceil_div(g->k, 16) * 16 + (g->k >= 48 ? 16 : 0);
+    p.panels_per_group = fl_ceil_div(g->n, nr);
+    p.panels = g->groups * p.panels_per_group;
+    p.together = FL_MAX(1, FL_MIN(g->groups, TOGETHER / g->k));
+    const ptrdiff_t runs = fl_ceil_div(g->groups, p.together), channels = p.together * g->k;
+    p.k_width = fl_ceil_div(channels, 16) * 16 + (channels >= 48 ? 16 : 0);
     p.v_width = p.parts * p.k_width;
     const ptrdiff_t u_bytes = p.xis * p.parts * g->k * g->n * real, v_bytes = p.xis * p.tiles * p.v_width * real;
-    p.by_panels = p.tiles <= FEW_TILES && p.panels >= 4 && u_bytes > LARGE_U && v_bytes <= SHARED_BYTES;
+    p.by_panels = g->groups == 1 && p.tiles <= FEW_TILES && p.panels >= 4 && u_bytes > LARGE_U && v_bytes <= SHARED_BYTES;
     ptrdiff_t u_size = p.parts * g->k * nr + PAD, reals = p.k_width + FL_MAX_NR;
     if (p.by_panels) {
         p.chunk_panels = p.panels;
@@ -235,10 +248,10 @@ static plan make_plan(const fl_winograd_problem *g, const fl_winograd_form *form
         reals += p.taps * K_BLOCK * nr + p.xis * (p.u_xi + p.s_xi);
     } else {
         p.chunk_panels = FL_MAX(1, FL_MIN(p.panels, SHARED_BYTES / (p.xis * u_size * real)));
-        p.block = FL_MIN(V_BYTES / (p.xis * p.v_width * real), fl_ceil_div(p.tiles, MIN_TASKS));
+        p.block = FL_MIN(V_BYTES / (p.xis * p.v_width * real), fl_ceil_div(p.tiles * runs, MIN_TASKS));
         p.block = FL_MAX(mr, p.block / mr * mr);
         p.blocks = fl_ceil_div(p.tiles, p.block);
-        p.splits = FL_MIN(p.chunk_panels, fl_ceil_div(MIN_TASKS, FL_MAX(1, p.blocks)));
+        p.splits = FL_MIN(p.chunk_panels, FL_MAX(runs, fl_ceil_div(MIN_TASKS, FL_MAX(1, p.blocks))));
         p.u_xi = u_size;
         p.v_xi = p.block * p.v_width + PAD;
         p.s_xi = p.block * nr + PAD;
@@ -252,7 +265,7 @@ static plan make_plan(const fl_winograd_problem *g, const fl_winograd_form *form
 int FL(winograd_convolution)(const fl_winograd_problem *g, const fl_winograd_form *form) {
     plan p = make_plan(g, form);
     if (p.tiles == 0) return FL_OK;
-    const double work = 2.0 * (double)(p.tiles * fl_tiling_products(&p.tiling)) * (double)g->k * (double)g->n;
+    const double work = 2.0 * (double)(p.tiles * fl_tiling_products(&p.tiling)) * (double)(g->groups * g->k) * (double)g->n;
     const ptrdiff_t tasks = p.by_panels ? p.panels : p.blocks * p.splits;
     /* where work is small, a U that one thread makes is not worth fetching for another */
     const int alone = p.chunk_panels * fl_ceil_div(g->k, K_BLOCK) == 1 && work < FL_WAKE_WORK;

@@ -6,14 +6,14 @@
 #include "window.h"
 #include "winograd_ukernels.h"
 
-/* A convolution forward, or its input gradient where there is no stride. */
+/* A convolution forward, or its input gradient where there is no stride: k inputs and n outputs in each group. */
 typedef struct {
-    const fl_real *x; /* (batch, h, w, k) */
-    ptrdiff_t batch, h, w, k;
-    const fl_real *weights; /* element (tap, k, j): weights[tap * w_tap + k * w_k + j * w_n] */
-    ptrdiff_t w_tap, w_k, w_n;
+    const fl_real *x; /* (batch, h, w, groups * k) */
+    ptrdiff_t batch, h, w, groups, k;
+    const fl_real *weights; /* element (tap, k, j) of group g: weights[tap * w_tap + g * w_group + k * w_k + j * w_n] */
+    ptrdiff_t w_tap, w_group, w_k, w_n;
     int flip; /* the first tap uses the last weights, and so on */
-    fl_real *y; /* (batch, oh, ow, n); tap (i, j) of pixel (r, c) reads x at (r * sh - top + i * dh, c * sw - left + j * dw) */
+    fl_real *y; /* (batch, oh, ow, groups * n); tap (i, j) of pixel (r, c) reads x at (r * sh - top + i * dh, c * sw - left + j * dw) */
     ptrdiff_t oh, ow, n, top, left;
     const fl_window *window; /* for the kernel's size, stride and dilation */
     const fl_real *bias;
