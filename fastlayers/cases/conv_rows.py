@@ -49,6 +49,8 @@ ROWS = {
     "lenet 2": ConvCase(3, 14, 13, 6, 16, (5, 5), activation="relu"),
     "cifar": ConvCase(2, 32, 31, 3, 32, (3, 3), padding="same", activation="relu"),
     "first layer, long chunks": ConvCase(4, 33, 31, 3, 10, (3, 3), padding="same"),
+    "first layer, dilated": ConvCase(2, 17, 19, 3, 6, (3, 3), padding="same", dilation=(1, 2)),
+    "first layer, two kernel rows of nine": ConvCase(3, 14, 29, 1, 7, (2, 9), padding="same"),
     "resnet stem": ConvCase(1, 37, 39, 3, 16, (7, 7), (2, 2), 3, bias=False),
     "resnet block": ConvCase(1, 14, 15, 34, 33, (3, 3), padding=1, bias=False),
     "resnet down": ConvCase(2, 13, 12, 17, 33, (3, 3), (2, 2), "same", activation="relu"),

@@ -40,7 +40,8 @@ typedef struct {
     fl_real *dkernel, *dbias;
     ptrdiff_t k, n;          /* channels and filters of a group */
     ptrdiff_t chunk_pixels;  /* at most */
-    int in_place, tall;      /* dy is read as it stands, and by tall tiles where rows are left for one */
+    int in_place, tall;      /* dy is read as it stands, and by tall tiles where rows are left for one: */
+    fl_run_tile *tile_tall;
     ptrdiff_t nr, panels_per_group, panels; /* of so many columns */
     ptrdiff_t slices, column_parts, channel_parts, part_channels; /* of each group */
     ptrdiff_t channel_block, groups_together; /* channels of a group packed at once, and groups */
@@ -156,7 +157,7 @@ static void run_tiles(const plan *p, const task *t, ptrdiff_t group, ptrdiff_t f
             tile.b_k = d.step;
             tile.b_next = run * d.step;
             tile.n = d.columns;
-            (p->tall && height == p->uk->mr_tall ? p->uk->tile_tall : fl_tile_of(p->uk, height, d.width))(&tile);
+            (p->tall && height == p->uk->mr_tall ? p->tile_tall : fl_tile_of(p->uk, height, d.width))(&tile);
         }
     }
 }
@@ -248,6 +249,8 @@ static void choose_panels(plan *p) {
     const int one_tall = rows <= uk->mr_tall;
     p->in_place = filters <= (rows <= 2 * uk->mr ? 4 : rows <= FEW_TILES * uk->mr ? 2 : 1) * uk->nr;
     p->tall = filters <= uk->nr_narrow || (one_tall && filters <= 2 * uk->nr && uk->mr_tall > 2 * uk->mr);
+    const int neighbours = p->k * (ptrdiff_t)sizeof(fl_real) <= FL_LINE && p->c->window.dw == 1; /* rows (tap, c) of a kernel row */
+    p->tile_tall = fl_tall_tile_of(uk, one_tall && neighbours ? p->c->window.kw * p->k : 1);
     p->nr = p->tall ? uk->nr_narrow : uk->nr;
     p->panels_per_group = fl_ceil_div(p->n, p->nr);
     p->panels = p->c->groups * p->panels_per_group;

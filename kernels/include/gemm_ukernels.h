@@ -39,6 +39,7 @@ typedef struct {
     ptrdiff_t mr_tall;        /* rows of a narrow one that reads B once for many of them, from memory if need be */
     ptrdiff_t nr, nr_narrow;  /* columns of a tile, and of the one for a narrow rest */
     fl_run_tile *tile, *tile_narrow, *tile_short, *tile_short_narrow, *tile_tall;
+    fl_run_tile *tile_tall_of_5, *tile_tall_of_9; /* tall, for rows of A that are neighbours in memory, so many at a time */
 } fl_gemm_ukernels;
 
 /* The width of the panel, and the tile, that so many columns take. */
@@ -47,6 +48,11 @@ static inline ptrdiff_t fl_panel_width(const fl_gemm_ukernels *uk, ptrdiff_t col
 }
 static inline fl_run_tile *fl_tile_of_width(const fl_gemm_ukernels *uk, ptrdiff_t width) {
     return width == uk->nr ? uk->tile : uk->tile_narrow;
+}
+
+/* The tall tile for rows of A that come in runs of `length` neighbours. */
+static inline fl_run_tile *fl_tall_tile_of(const fl_gemm_ukernels *uk, ptrdiff_t length) {
+    return length == 5 ? uk->tile_tall_of_5 : length == 9 ? uk->tile_tall_of_9 : uk->tile_tall;
 }
 
 /* The rows of the next tile, when so many are left: short ones where they do less work for nothing. */

@@ -61,41 +61,57 @@ static inline __attribute__((always_inline)) void prefetch_lines(const fl_tile *
         for (int v = 0; v < vectors; v++) __builtin_prefetch(t->c[i] + t->c_offset + v * VL, 1, 3);
 }
 
-/* Both lines on which a vector may lie. */
-static inline void prefetch_vector(const fl_real *b) {
-    __builtin_prefetch(b);
-    __builtin_prefetch(b + VL - 1);
-}
+#define VECTOR vreal
+#define SUM_TILE sum_tile
+#include "gemm_sums.h"
 
-static inline __attribute__((always_inline)) void run_tile(const fl_tile *t, const int rows, const int vectors) {
+static inline __attribute__((always_inline)) void run_tile(const fl_tile *t, const int rows, const int length, const int vectors) {
     vreal sums[MR_TALL][2] = {{{0}}};
-    const ptrdiff_t a_k = t->a_k, b_k = t->b_k;
     prefetch_lines(t, rows, vectors);
-    for (ptrdiff_t tap = 0; tap < t->taps; tap++) {
-        const fl_real *row[MR_TALL], *b = t->b + (t->order ? t->order[tap] : tap) * t->b_next;
-        const ptrdiff_t offset = t->a_offset + (t->a_at ? t->a_at[tap] : tap * t->a_step);
-        UNROLL_ROWS for (int i = 0; i < rows; i++) row[i] = t->a[tap * t->a_next + i] + offset;
-        for (ptrdiff_t k = 0, at = 0; k < t->k; k++, at += a_k, b += b_k) {
-            vreal b0 = vload(b), b1 = vectors > 1 ? vload(b + VL) : b0;
-            if (rows == MR_TALL) prefetch_vector(b + AHEAD * b_k);
-            UNROLL_ROWS for (int i = 0; i < rows; i++) {
-                sums[i][0] += b0 * row[i][at];
-                if (vectors > 1) sums[i][1] += b1 * row[i][at];
-            }
-        }
-    }
+    sum_tile(t, sums, rows, length, vectors);
     if (t->n == vectors * VL && !t->accumulate && t->activation <= FL_RELU) store_whole(t, sums, rows, vectors);
     else
         UNROLL_ROWS for (int i = 0; i < rows; i++) store_row(t, t->c[i] + t->c_offset, sums[i], vectors);
 }
 
-static void tile(const fl_tile *t) { run_tile(t, MR, 2); }
-static void tile_narrow(const fl_tile *t) { run_tile(t, MR, 1); }
-static void tile_short(const fl_tile *t) { run_tile(t, MR_SHORT, 2); }
-static void tile_short_narrow(const fl_tile *t) { run_tile(t, MR_SHORT, 1); }
-static void tile_tall(const fl_tile *t) { run_tile(t, MR_TALL, 1); }
+/* So few columns that half a vector holds them: where a vector of 64 bytes is multiplied in two halves, that is half the work. */
+#if defined(FL_MASKED_AVX512)
+enum { HALF = FL_VECTOR_BYTES / sizeof(fl_real) / 2 };
+typedef fl_real vhalf __attribute__((vector_size(FL_VECTOR_BYTES / 2)));
+
+#define VECTOR vhalf
+#define SUM_TILE sum_half_tile
+#include "gemm_sums.h"
+
+static inline __attribute__((always_inline)) void run_half_tile(const fl_tile *t, const int rows, const int length) {
+    vhalf sums[MR_TALL][2] = {{{0}}};
+    prefetch_lines(t, rows, 1);
+    sum_half_tile(t, sums, rows, length, 1);
+    UNROLL_ROWS for (int i = 0; i < rows; i++) {
+        const vreal whole = (vreal)_mm512_zextsi256_si512((__m256i)sums[i][0]);
+        store_row(t, t->c[i] + t->c_offset, &whole, 1);
+    }
+}
+#else
+enum { HALF = 0 };
+static inline void run_half_tile(const fl_tile *t, const int rows, const int length) { run_tile(t, rows, length, 1); }
+#endif
+
+static inline __attribute__((always_inline)) void run_tall(const fl_tile *t, const int length) {
+    if (t->n <= HALF) run_half_tile(t, MR_TALL, length);
+    else run_tile(t, MR_TALL, length, 1);
+}
+
+static void tile(const fl_tile *t) { run_tile(t, MR, 1, 2); }
+static void tile_narrow(const fl_tile *t) { run_tile(t, MR, 1, 1); }
+static void tile_short(const fl_tile *t) { run_tile(t, MR_SHORT, 1, 2); }
+static void tile_short_narrow(const fl_tile *t) { run_tile(t, MR_SHORT, 1, 1); }
+static void tile_tall(const fl_tile *t) { run_tall(t, 1); }
+static void tile_tall_of_5(const fl_tile *t) { run_tall(t, 5); }
+static void tile_tall_of_9(const fl_tile *t) { run_tall(t, 9); }
 
 const fl_gemm_ukernels FL_UK(gemm) = {.mr = MR, .mr_short = MR_SHORT, .mr_tall = MR_TALL, .nr = 2 * VL, .nr_narrow = VL,
                                       .tile = tile, .tile_narrow = tile_narrow,
                                       .tile_short = tile_short, .tile_short_narrow = tile_short_narrow,
-                                      .tile_tall = tile_tall};
+                                      .tile_tall = tile_tall, .tile_tall_of_5 = tile_tall_of_5,
+                                      .tile_tall_of_9 = tile_tall_of_9};
