@@ -149,6 +149,19 @@ def test_skinny_products_are_those_of_few_rows() -> None:
 
 
 @pytest.mark.parametrize("isa", fl.settings.available_isas())
+@pytest.mark.parametrize("units", [992, 1000])
+def test_results_larger_than_the_caches_are_exact(isa: str, units: int) -> None:
+    rng = np.random.default_rng(0)
+    x, kernel, bias = (rng.integers(-8, 9, shape).astype(np.float32) for shape in ((4301, 3), (3, units), (units,)))
+    with fl.use(isa=isa):
+        np.testing.assert_array_equal(
+            fl.ops.dense(x, kernel, bias, activation="relu"), np.maximum(x @ kernel + bias, 0)
+        )
+        np.testing.assert_array_equal(fl.ops.dense(x, kernel), x @ kernel)
+        np.testing.assert_array_equal(fl.ops.dense_backward_input(x, np.ascontiguousarray(kernel.T)), x @ kernel)
+
+
+@pytest.mark.parametrize("isa", fl.settings.available_isas())
 @pytest.mark.parametrize("units", [16, 48, 1008, 1024])
 def test_few_rows_have_the_same_bits_wherever_the_kernel_stands(isa: str, units: int) -> None:
     rng = np.random.default_rng(0)

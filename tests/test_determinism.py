@@ -61,7 +61,7 @@ def test_convolution(case: tuple[int, ...], dtype: type) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("sizes", [(1, 300, 65), (7, 64, 33), (130, 1500, 40), (400, 30, 200)])
+@pytest.mark.parametrize("sizes", [(1, 300, 65), (7, 64, 33), (130, 1500, 40), (400, 30, 200), (2300, 40, 24)])
 def test_dense(sizes: tuple[int, int, int], dtype: type) -> None:
     n, inputs, units = sizes
     rng = np.random.default_rng(4)

@@ -44,6 +44,7 @@ ROWS = {
     "many rows": DenseCase(260, 37, 75, activation="silu"),
     "many rows, one output": DenseCase(1030, 9, 1),
     "sums over many rows": DenseCase(1100, 40, 70),
+    "sums over many rows, few weights": DenseCase(1100, 17, 19),
 }
 
 

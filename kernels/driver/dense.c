@@ -31,7 +31,7 @@ enum {
     FEW_DOTS = 96,         /* the same where the weights would have to be transposed, */
     LONG_DOTS = 5,         /* if there are so many units for every row */
     MANY_SUMMED = 1024,    /* rows: splitting the sum over more of them pays where */
-    FEW_WEIGHTS = 1 << 13, /* these could hardly be shared out */
+    FEW_WEIGHTS = 1 << 9,  /* these are hardly more than a tile */
     NARROW = 24,           /* units: vectors along fewer are mostly empty */
 };
 

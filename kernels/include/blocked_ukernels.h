@@ -26,12 +26,21 @@ static inline fl_runs fl_runs_of(ptrdiff_t runs, ptrdiff_t n, const fl_real *fir
     return (fl_runs){(const char *)first, lines, lines, step * (ptrdiff_t)sizeof *first - lines * FL_LINE, n > 0 ? runs : 0};
 }
 
+/* What a block's sums go through on their way to C. */
 typedef struct {
-    /* c(i, j) = [ c(i, j) + ] sum over k of a[i * a_row + k * a_k] b(k, j),   i < m, j < n, k < depth <= FL_BLOCKED_DEPTH;
+    int accumulate;      /* C is added, */
+    const fl_real *bias; /* or NULL: then one of these for each column, */
+    int relu;            /* then the negative ones become zero, */
+    int stream;          /* and they are stored past the caches: C and its rows begin with a line, and its columns fill lines */
+} fl_block_end;
+
+typedef struct {
+    /* c(i, j) = end( sum over k of a[i * a_row + k * a_k] b(k, j) ),   i < m, j < n, k < depth <= FL_BLOCKED_DEPTH;
      * a_row or a_k is 1, b as `pack` lays it out.  Meanwhile rows of a are asked for, of which `m_after` more than m will be
      * needed, and what the next block reads: of b, and of a if its columns are along m. */
     void (*product)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, ptrdiff_t a_row, ptrdiff_t a_k,
-                    const fl_real *packed, fl_real *c, ptrdiff_t c_row, int accumulate, ptrdiff_t m_after, fl_runs next[2]);
+                    const fl_real *packed, fl_real *c, ptrdiff_t c_row, const fl_block_end *end, ptrdiff_t m_after,
+                    fl_runs next[2]);
 
     /* c[i][c_at + j] += sum over k of a[i][a_at + k] b(k, j),   i < m, j < n, k < depth <= FL_BLOCKED_DEPTH; what the next block
      * reads of b is asked for. */
