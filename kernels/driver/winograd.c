@@ -110,7 +110,8 @@ static void finish_tile(const plan *p, ptrdiff_t tile, ptrdiff_t panel, const fl
     const fl_image image = {g->y + at.image * g->oh * g->ow * filters + first, g->oh, g->ow, filters, nowhere};
     fl_real *y[MAX_OUT];
     fl_outputs_of(&p->tiling, at, &image, (const fl_real **)y);
-    p->form->output(panel_columns(p, panel), sums, p->s_xi, g->bias ? g->bias + first : NULL, g->activation, g->alpha, y);
+    p->form->output(panel_columns(p, panel), fl_next_outputs(&p->tiling, &image), sums, p->s_xi, g->bias ? g->bias + first : NULL,
+                    g->activation, g->alpha, y);
 }
 
 /* What one thread works with: the rows of V and of the sums for the tiles at hand, in groups of mr. */

@@ -85,9 +85,15 @@ typedef struct {
     ptrdiff_t image, y, x; /* of the first output */
 } fl_tile_place;
 
+/* The first output of a tile; without dilation no division, which would be felt where channels are few. */
+static inline ptrdiff_t fl_tile_start(const fl_axis *a, ptrdiff_t number) {
+    const ptrdiff_t d = a->dilation;
+    return d == 1 ? number * a->tile : number / d * a->tile * d + number % d;
+}
+
 static inline fl_tile_place fl_place_of(const fl_tiling *t, ptrdiff_t tile) {
-    const ptrdiff_t y = tile / t->along_x % t->along_y, x = tile % t->along_x, dy = t->y.dilation, dx = t->x.dilation;
-    return (fl_tile_place){tile / t->along_x / t->along_y, y / dy * t->y.tile * dy + y % dy, x / dx * t->x.tile * dx + x % dx};
+    const ptrdiff_t row = tile / t->along_x, image = row / t->along_y;
+    return (fl_tile_place){image, fl_tile_start(&t->y, row - image * t->along_y), fl_tile_start(&t->x, tile - row * t->along_x)};
 }
 
 /* An image, and what stands for pixels outside of it. */

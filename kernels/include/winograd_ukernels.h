@@ -25,9 +25,9 @@ typedef struct {
     fl_winograd_tile *input;
     /* u[xi * u_xi + i] = (G g G^T)[xi][i], g[tap][i] = taps[tap * size + i];  size a multiple of the vector */
     void (*weights)(ptrdiff_t size, const fl_real *taps, fl_real *u, ptrdiff_t u_xi);
-    /* y[i * m + j][c] = f( (A^T s A)[i][j][c] + bias[c] ), s[xi][c] = sums[xi * s_xi + c] */
-    void (*output)(ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, const fl_real *bias, int activation, fl_real alpha,
-                   fl_real *const *y);
+    /* y[i * m + j][c] = f( (A^T s A)[i][j][c] + bias[c] ), s[xi][c] = sums[xi * s_xi + c];  next as above */
+    void (*output)(ptrdiff_t columns, ptrdiff_t next, const fl_real *sums, ptrdiff_t s_xi, const fl_real *bias, int activation,
+                   fl_real alpha, fl_real *const *y);
     /* z[xi * z_xi + o] = (G dy G^T)[xi][o], dy[i][j][o] = pixels[i * m + j][o], and their sum over i, j as one more xi;  z has
      * room for whole vectors */
     fl_winograd_tile *gradient;

@@ -6,7 +6,8 @@
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 36")
 
-enum { MAX_POINTS = FL_WINOGRAD_MAX_POINTS, MAX_TILE = FL_WINOGRAD_MAX_TILE, MAX_TAPS = FL_WINOGRAD_MAX_TAPS };
+enum { MAX_POINTS = FL_WINOGRAD_MAX_POINTS, MAX_TILE = FL_WINOGRAD_MAX_TILE, MAX_TAPS = FL_WINOGRAD_MAX_TAPS,
+       LINE = 64 / sizeof(fl_real) /* of the cache */ };
 
 /* The points beside infinity: 0 and +-1 where p = 4; +-A and +-B, with A^2 = 1/2 and B^2 = 2, where p = 5; 0 as well where p = 6. */
 #define A ((fl_real)0.70710678118654752440)
@@ -143,9 +144,11 @@ INLINE void weights(const int axes, const int r, const int p, ptrdiff_t size, co
     }
 }
 
-INLINE void output(const int axes, const int m, const int p, ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi,
-                   const fl_real *bias, int activation, fl_real alpha, fl_real *const *y) {
+INLINE void output(const int axes, const int m, const int p, ptrdiff_t columns, ptrdiff_t next, const fl_real *sums,
+                   ptrdiff_t s_xi, const fl_real *bias, int activation, fl_real alpha, fl_real *const *y) {
     const int cols = across(axes, m), points = across(axes, p);
+    if (columns <= LINE) /* wider runs the hardware follows */
+        UNROLL for (int i = 0; i < m * cols; i++) __builtin_prefetch(y[i] + next, 1);
     for (ptrdiff_t c = 0; c < columns; c += VL) {
         const ptrdiff_t n = columns - c;
         vreal half[MAX_TILE * MAX_POINTS], out[MAX_TILE];
@@ -241,9 +244,9 @@ INLINE void weights_gradient(const int axes, const int r, const int p, ptrdiff_t
     static void weights_##name(ptrdiff_t size, const fl_real *taps, fl_real *u, ptrdiff_t u_xi) {                          \
         weights(axes, r, p, size, taps, u, u_xi);                                                                          \
     }                                                                                                                      \
-    static void output_##name(ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, const fl_real *bias, int activation, \
-                              fl_real alpha, fl_real *const *y) {                                                          \
-        output(axes, m, p, columns, sums, s_xi, bias, activation, alpha, y);                                               \
+    static void output_##name(ptrdiff_t columns, ptrdiff_t next, const fl_real *sums, ptrdiff_t s_xi, const fl_real *bias, \
+                              int activation, fl_real alpha, fl_real *const *y) {                                          \
+        output(axes, m, p, columns, next, sums, s_xi, bias, activation, alpha, y);                                         \
     }                                                                                                                      \
     static void weights_gradient_##name(ptrdiff_t columns, const fl_real *sums, ptrdiff_t s_xi, ptrdiff_t slices,          \
                                         ptrdiff_t s_slice, fl_real *const *dw, int accumulate) {                           \
