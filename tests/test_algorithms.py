@@ -34,7 +34,8 @@ def test_the_algorithm_follows_the_problem() -> None:
     assert chosen(fl.Conv2D(64, 3, strides=(2, 1))) == "direct"
     assert chosen(fl.Conv2D(64, 3, strides=2), (9, 9, 64)) == "tapwise", "too few tiles"
     assert chosen(fl.Conv2D(64, 5)) == "winograd_f2_5x5"
-    assert chosen(fl.Conv2D(64, 5), (7, 7, 64), 1) == "tapwise", "too few tiles"
+    assert chosen(fl.Conv2D(64, 5), (8, 8, 64), 1) == "tapwise", "too few tiles"
+    assert chosen(fl.Conv2D(64, 5), (7, 7, 64), 1) == "direct", "too few pixels to pack weights"
     assert chosen(fl.Conv2D(512, 3, strides=2, padding=1), (14, 14, 512)) == "tapwise", "many weights, few pixels"
     assert chosen(fl.Conv2D(512, 1, strides=2), (14, 14, 512)) == "direct", "a single tap"
     assert chosen(fl.Conv2D(256, 3, strides=2, padding=1), (28, 28, 256)) == "direct", "too many pixels"
@@ -54,7 +55,7 @@ def test_the_algorithm_follows_the_problem() -> None:
 def test_groups_share_vectors_where_lanes_can_be_permuted(isa: str) -> None:
     with fl.use(isa=isa):
         assert chosen(fl.Conv2D(64, 3, groups=16)) == ("grouped" if isa.startswith("avx") else "direct")
-        assert chosen(fl.Conv2D(64, 3, groups=2)) == "direct", "groups of 32 fill vectors"
+        assert chosen(fl.Conv2D(64, 3, groups=2)) == "winograd_f4", "groups of 32 fill vectors"
         assert chosen(fl.Conv2D(128, 3, groups=16)) == "direct", "more filters than channels"
 
 

@@ -99,8 +99,7 @@ static int f4_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
     const fl_winograd_ukernels *uk = winograd_ukernels[c->isa];
     const fl_tiling f4 = tiling(c, pass, &uk->f4), f2 = tiling(c, pass, &uk->f2);
     const ptrdiff_t fewest = pass != FL_CONV_BACKWARD_WEIGHT ? 4 : c->groups == 1 ? 24 : 48;
-    return !precise && winograd_pays(c, pass, &uk->f4, fewest) &&
-           products(c, &f4) < products(c, &f2);
+    return !precise && winograd_pays(c, pass, &uk->f4, fewest) && products(c, &f4) < products(c, &f2);
 }
 static int f2_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
     const int gathers_runs = pass != FL_CONV_BACKWARD_WEIGHT && c->channels <= 16 && c->filters <= 16; /* direct sums are quicker */
@@ -131,7 +130,8 @@ static int one_group(const fl_conv *c) { return c->groups == 1; }
  * they share a set of L1 are copied.  With more pixels the sums that pass through memory cost what that saves. */
 static int tapwise_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
     const ptrdiff_t narrow = FL_MIN(c->channels, c->filters), pixels = c->batch * c->window.oh * c->window.ow;
-    return (void)precise, pass != FL_CONV_BACKWARD_WEIGHT && c->window.kh * c->window.kw > 1 && narrow >= 64 &&
+    const int in_place = pass == FL_CONV_FORWARD && narrow < 256 && pixels < 16; /* so few read weights where they are */
+    return (void)precise, pass != FL_CONV_BACKWARD_WEIGHT && c->window.kh * c->window.kw > 1 && narrow >= 64 && !in_place &&
            pixels <= (narrow < 256 ? 512 : 1024);
 }
 
