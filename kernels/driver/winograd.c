@@ -268,8 +268,7 @@ int FL(winograd_convolution)(const fl_winograd_problem *g, const fl_winograd_for
     if (p.tiles == 0) return FL_OK;
     const double work = 2.0 * (double)(p.tiles * fl_tiling_products(&p.tiling)) * (double)(g->groups * g->k) * (double)g->n;
     const ptrdiff_t tasks = p.by_panels ? p.panels : p.blocks * p.splits;
-    /* where work is small, a U that one thread makes is not worth fetching for another */
-    const int alone = p.chunk_panels * fl_ceil_div(g->k, K_BLOCK) == 1 && work < FL_WAKE_WORK;
+    const int alone = work < FL_WAKE_WORK; /* what one thread transforms, another would have to fetch */
     const int team = fl_team(g->threads, tasks, alone ? 0 : work);
     const ptrdiff_t shared = p.by_panels ? p.xis * p.v_xi : p.chunk_panels * p.xis * p.u_xi;
     const size_t scratch = (size_t)(team * p.scratch_bytes), bytes = scratch + (size_t)shared * sizeof(fl_real);
