@@ -17,10 +17,12 @@ FASTLAYERS_SANITIZE=address,undefined (debug build with gcc's sanitizers).
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -122,6 +124,14 @@ def openmp_flags(probe):
     return [], []
 
 
+@cache
+def headers_of(source):
+    """The headers of ours that a C file includes, whatever the conditions around them, directly or through others."""
+    names = re.findall(r'^\s*#\s*include\s+"([^"]+)"', source.read_text(), re.MULTILINE)
+    direct = {path for name in names for folder in HEADERS if (path := Path(folder, name)).exists()}
+    return direct.union(*map(headers_of, direct))
+
+
 class BuildKernels(build_ext):
     """build_ext that first compiles the C bodies, per dtype and instruction set, into one archive."""
 
@@ -185,7 +195,6 @@ class BuildKernels(build_ext):
                     yield source, [*plain, *dtype_flags, *isa_flags, f"-DFL_ISA={isa}"]
 
     def compile_objects(self):
-        headers = b"".join(path.read_bytes() for folder in HEADERS for path in sorted(Path(folder).glob("*.h")))
         command = [*self.compiler.compiler_so, *(f"-I{folder}" for folder in HEADERS)]
         CACHE.mkdir(parents=True, exist_ok=True)
 
@@ -193,7 +202,8 @@ class BuildKernels(build_ext):
             source, flags = job
             flags = [*flags, *self.sanitize]
             recipe = " ".join([*command, *flags, str(source)]).encode()
-            key = hashlib.sha256(recipe + headers + source.read_bytes()).hexdigest()[:20]
+            text = b"".join(path.read_bytes() for path in [source, *sorted(headers_of(source))])
+            key = hashlib.sha256(recipe + text).hexdigest()[:20]
             target = CACHE / f"{source.stem}-{key}.o"
             if not target.exists():
                 unfinished = target.with_suffix(f".{os.getpid()}")
