@@ -44,6 +44,7 @@ def test_the_algorithm_follows_the_problem() -> None:
     assert chosen(fl.Conv2D(64, (1, 5))) == chosen(fl.Conv2D(64, (9, 1))) == "direct", "too few products saved"
     assert chosen(fl.Conv2D(64, 1)) == "pointwise"
     assert chosen(fl.Conv2D(64, 1, strides=2)) == "direct"
+    assert fl.Conv2D(64, 1, strides=2).algorithm((56, 56, 64))["backward_weight"] == "pointwise_strided"
     assert fl.Conv2D(8, 5).algorithm((9, 9, 6))["backward_input"] == "scatter"
     assert chosen(fl.Conv2D(64, 3, groups=64)) == "depthwise"
     assert chosen(fl.Conv2D(64, 3, dtype="float64")) == "direct"

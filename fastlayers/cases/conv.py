@@ -70,8 +70,8 @@ def algorithms(case: ConvCase) -> list[str]:
         fitting.append("tapwise")
     geometry = (case.kernel, case.strides, case.dilation)
     fitting += [name for name, form in winograd.FORMS.items() if form.fits(*geometry)]
-    if (case.kernel, case.strides, case.groups, case.padding) == ((1, 1), (1, 1), 1, "valid"):
-        fitting.append("pointwise")
+    if (case.kernel, case.groups, case.padding) == ((1, 1), 1, "valid"):
+        fitting.append("pointwise" if case.strides == (1, 1) else "pointwise_strided")
     if case.groups == 1 and case.c < 8 and case.dilation[1] == 1:
         fitting.append("scatter")
     return fitting

@@ -88,6 +88,8 @@ ROWS = {
     "long sums": ConvCase(1, 3, 4, 190, 5, (3, 3), padding="same", activation="gelu"),
     "pointwise": ConvCase(3, 7, 9, 35, 70, (1, 1), activation="silu", algorithm="pointwise"),
     "pointwise, sums over many pixels": ConvCase(4, 21, 23, 5, 9, (1, 1)),
+    "pointwise strided": ConvCase(2, 9, 8, 35, 70, (1, 1), (2, 3), activation="relu", algorithm="pointwise_strided"),
+    "pointwise strided, wide": ConvCase(3, 13, 12, 130, 64, (1, 1), (2, 2), bias=False),
     "few channels": ConvCase(3, 14, 13, 6, 16, (5, 4), (1, 2), ((1, 2), (0, 3)), algorithm="scatter"),
     "tapwise": ConvCase(2, 13, 9, 33, 70, (3, 2), (2, 1), ((1, 2), (0, 3)), activation="gelu", algorithm="tapwise"),
     "tapwise, deep": ConvCase(1, 4, 5, 300, 37, (2, 3), padding="same", algorithm="tapwise"),

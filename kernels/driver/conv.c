@@ -55,6 +55,17 @@ static int one_by_one(const fl_conv *c) {
            c->groups == 1;
 }
 
+static int one_by_one_strided(const fl_conv *c) {
+    const fl_window *w = &c->window;
+    return w->kh == 1 && w->kw == 1 && (w->sh > 1 || w->sw > 1) && (w->oh - 1) * w->sh < w->h && (w->ow - 1) * w->sw < w->w &&
+           w->top == 0 && w->left == 0 && c->groups == 1;
+}
+/* A copy of the pixels that take part, for products that ask ahead for what they read; it must stay small. */
+static int copy_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
+    const ptrdiff_t bytes = c->batch * c->window.oh * c->window.ow * c->channels * (ptrdiff_t)sizeof(fl_real);
+    return (void)precise, pass == FL_CONV_BACKWARD_WEIGHT && FL_MIN(c->channels, c->filters) >= 64 && bytes <= 8 << 20;
+}
+
 /* Fewer channels of x than would fill a vector, and the taps of a kernel row side by side. */
 static int few_channels(const fl_conv *c) { return c->groups == 1 && c->channels < FL_MERGE_BELOW && c->window.dw == 1; }
 static int scatter_pays(const fl_conv *c, enum fl_conv_pass pass, int precise) {
@@ -142,6 +153,8 @@ static const algorithm algorithms[] = {
     {"grouped", few_channels_a_group, always, FL(depthwise_forward), FL(depthwise_backward_input),
      FL(depthwise_backward_weight)},
     {"pointwise", one_by_one, always, FL(pointwise_forward), FL(pointwise_backward_input), FL(pointwise_backward_weight)},
+    {"pointwise_strided", one_by_one_strided, copy_pays, FL(direct_forward), FL(direct_backward_input),
+     FL(pointwise_strided_backward_weight)},
     {"winograd_f4", three_by_three, f4_pays, FL(winograd_f4_forward), FL(winograd_f4_backward_input),
      FL(winograd_f4_backward_weight)},
     {"winograd_f2", three_by_three, f2_pays, FL(winograd_f2_forward), FL(winograd_f2_backward_input),
