@@ -86,20 +86,15 @@ static const fl_real *start_of(const product *p, const block *b) {
     return p->b + b->k.begin * p->b_k + b->columns.begin * p->b_col;
 }
 
-/* Runs that follow each other are one. */
-static fl_runs joined(ptrdiff_t runs, ptrdiff_t n, const fl_real *first, ptrdiff_t step) {
-    return step == n ? fl_runs_of(runs > 0, runs * n, first, 0) : fl_runs_of(runs, n, first, step);
-}
-
 static fl_runs runs_of(const product *p, const block *b) {
-    return p->b_col == 1 ? joined(fl_size_of(b->k), fl_size_of(b->columns), start_of(p, b), p->b_k)
-                         : joined(fl_size_of(b->columns), fl_size_of(b->k), start_of(p, b), p->b_col);
+    return p->b_col == 1 ? fl_runs_of(fl_size_of(b->k), fl_size_of(b->columns), start_of(p, b), p->b_k)
+                         : fl_runs_of(fl_size_of(b->columns), fl_size_of(b->k), start_of(p, b), p->b_col);
 }
 
 /* Of A what a block reads, where that is runs too: columns along m. */
 static fl_runs runs_of_a(const product *p, fl_range rows, const block *b) {
     if (p->a_row != 1) return (fl_runs){0};
-    return joined(fl_size_of(b->k), fl_size_of(rows), p->a + rows.begin + b->k.begin * p->a_k, p->a_k);
+    return fl_runs_of(fl_size_of(b->k), fl_size_of(rows), p->a + rows.begin + b->k.begin * p->a_k, p->a_k);
 }
 
 static ptrdiff_t partial_size(const product *p) { return p->m * p->n + (p->b_sums ? p->n : 0); }

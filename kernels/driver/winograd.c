@@ -23,10 +23,8 @@ enum {
     MAX_XI = FL_WINOGRAD_MAX_POINTS * FL_WINOGRAD_MAX_POINTS,
     MAX_OUT = FL_WINOGRAD_MAX_TILE * FL_WINOGRAD_MAX_TILE,
     V_BYTES = 256 << 10,     /* of a block's V */
-    TOGETHER = 128,          /* channels of the groups that V holds at a time, unless one has more */
     SHARED_BYTES = 12 << 20, /* of the panels whose U is made at once, or of V where it is made for all tiles */
     K_BLOCK = 64,            /* inputs whose weights are transformed at once */
-    PAD = 80,                /* elements between the xi matrices: their streams must not share cache sets */
     FEW_TILES = 256,         /* up to so many, U would cost more than it saves ... */
     LARGE_U = 2 << 20,       /* ... unless it stays in cache */
     MIN_TASKS = 16,
@@ -233,19 +231,19 @@ static plan make_plan(const fl_winograd_problem *g, const fl_winograd_form *form
     p.tiles = g->batch * p.tiling.along_y * p.tiling.along_x;
     p.panels_per_group = fl_ceil_div(g->n, nr);
     p.panels = g->groups * p.panels_per_group;
-    p.together = FL_MAX(1, FL_MIN(g->groups, TOGETHER / g->k));
+    p.together = FL_MAX(1, FL_MIN(g->groups, FL_WINOGRAD_TOGETHER / g->k));
     const ptrdiff_t runs = fl_ceil_div(g->groups, p.together), channels = p.together * g->k;
     p.k_width = fl_ceil_div(channels, 16) * 16 + (channels >= 48 ? 16 : 0);
     p.v_width = p.parts * p.k_width;
     const ptrdiff_t u_bytes = p.xis * p.parts * g->k * g->n * real, v_bytes = p.xis * p.tiles * p.v_width * real;
     p.by_panels = g->groups == 1 && p.tiles <= FEW_TILES && p.panels >= 4 && u_bytes > LARGE_U && v_bytes <= SHARED_BYTES;
-    ptrdiff_t u_size = p.parts * g->k * nr + PAD, reals = p.k_width + FL_MAX_NR;
+    ptrdiff_t u_size = p.parts * g->k * nr + FL_WINOGRAD_PAD, reals = p.k_width + FL_MAX_NR;
     if (p.by_panels) {
         p.chunk_panels = p.panels;
-        p.u_xi = p.parts * FL_MIN(g->k, K_BLOCK) * nr + PAD;
-        p.v_xi = p.tiles * p.v_width + PAD;
+        p.u_xi = p.parts * FL_MIN(g->k, K_BLOCK) * nr + FL_WINOGRAD_PAD;
+        p.v_xi = p.tiles * p.v_width + FL_WINOGRAD_PAD;
         p.block = p.tiles;
-        p.s_xi = whole_groups(&p, p.tiles) * nr + PAD;
+        p.s_xi = whole_groups(&p, p.tiles) * nr + FL_WINOGRAD_PAD;
         reals += p.taps * K_BLOCK * nr + p.xis * (p.u_xi + p.s_xi);
     } else {
         p.chunk_panels = FL_MAX(1, FL_MIN(p.panels, SHARED_BYTES / (p.xis * u_size * real)));
@@ -254,8 +252,8 @@ static plan make_plan(const fl_winograd_problem *g, const fl_winograd_form *form
         p.blocks = fl_ceil_div(p.tiles, p.block);
         p.splits = FL_MIN(p.chunk_panels, FL_MAX(runs, fl_ceil_div(MIN_TASKS, FL_MAX(1, p.blocks))));
         p.u_xi = u_size;
-        p.v_xi = p.block * p.v_width + PAD;
-        p.s_xi = p.block * nr + PAD;
+        p.v_xi = p.block * p.v_width + FL_WINOGRAD_PAD;
+        p.s_xi = p.block * nr + FL_WINOGRAD_PAD;
         reals = FL_MAX(reals + p.xis * (p.v_xi + p.s_xi), p.taps * K_BLOCK * nr);
     }
     const ptrdiff_t pointers = 2 * whole_groups(&p, p.block) * (ptrdiff_t)sizeof(void *);

@@ -29,7 +29,6 @@ enum {
     BLOCK_TILES = 48,       /* tiles transformed at once by a slice: V and Z of few channels stay in L2 */
     LARGE_S = 384 << 10,    /* above, half of the xi are done at a time, which reads x and dy twice but keeps to L2 */
     MIN_SLICE = 96,         /* tiles of a slice, at least */
-    TOGETHER = 128,         /* channels or filters of a run of groups, unless one has more */
     RANGE_ROWS = 48,        /* channels of a range */
     BATCH_BYTES = 12 << 20, /* of V and Z: few batches, since each reads and writes dW */
 };
@@ -205,7 +204,7 @@ static plan make_plan(const fl_conv *c, const void *x, const void *dy, void *dke
     p.tiles = c->batch * p.tiling.along_y * p.tiling.along_x;
     p.k = c->channels / c->groups;
     p.n = c->filters / c->groups;
-    p.together = FL_MAX(1, FL_MIN(c->groups, TOGETHER / FL_MAX(p.k, p.n)));
+    p.together = FL_MAX(1, FL_MIN(c->groups, FL_WINOGRAD_TOGETHER / FL_MAX(p.k, p.n)));
     p.runs = fl_ceil_div(c->groups, p.together);
     p.panels = fl_ceil_div(p.n, nr);
     p.s_width = (p.panels - 1) * nr + fl_panel_width(p.gemm, p.n - (p.panels - 1) * nr);

@@ -20,8 +20,9 @@ typedef struct {
     ptrdiff_t runs;
 } fl_runs;
 
-/* `runs` runs of n elements, `step` elements apart */
+/* `runs` runs of n elements, `step` elements apart; those that follow each other are one. */
 static inline fl_runs fl_runs_of(ptrdiff_t runs, ptrdiff_t n, const fl_real *first, ptrdiff_t step) {
+    if (step == n && runs > 0) n *= runs, runs = 1;
     const ptrdiff_t bytes = n * (ptrdiff_t)sizeof *first, lines = (bytes + 2 * FL_LINE - 2) / FL_LINE;
     return (fl_runs){(const char *)first, lines, lines, step * (ptrdiff_t)sizeof *first - lines * FL_LINE, n > 0 ? runs : 0};
 }

@@ -11,7 +11,11 @@
 #include "window.h"
 #include "winograd_ukernels.h"
 
-enum { FL_WINOGRAD_MAX_PARTS = 2 }; /* along an axis */
+enum {
+    FL_WINOGRAD_MAX_PARTS = 2,  /* along an axis */
+    FL_WINOGRAD_PAD = 80,       /* elements between the xi matrices: their streams must not share cache sets */
+    FL_WINOGRAD_TOGETHER = 128, /* channels of the groups that are transformed at a time, unless one has more */
+};
 
 typedef struct {
     ptrdiff_t tile, taps, points;       /* of the form, or 1 on an axis it leaves alone */

@@ -6,8 +6,6 @@
 #include "gemm_ukernels.h"
 #include "winograd_tiles.h"
 
-enum { FL_WINOGRAD_PAD = 80 }; /* elements between the xi matrices: their streams must not share cache sets */
-
 typedef struct {
     const fl_conv *c;
     const fl_gemm_ukernels *gemm;

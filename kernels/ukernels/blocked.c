@@ -141,11 +141,6 @@ FL_INLINE void point_rows(ptrdiff_t rows, fl_real *c, ptrdiff_t c_row, fl_real *
     for (ptrdiff_t i = 0; i < FL_MIN(rows, ROWS); i++) to[i] = c + i * c_row;
 }
 
-/* So many rows of A, which the next strip reads. */
-FL_INLINE fl_runs rows_after(ptrdiff_t rows, ptrdiff_t depth, const fl_real *a, ptrdiff_t a_row) {
-    return a_row == depth ? fl_runs_of(rows > 0, rows * depth, a, 0) : fl_runs_of(rows, depth, a, a_row);
-}
-
 /* A with rows along k: some of them are copied side by side, unless they are near each other as they lie, or a copy would not be
  * read again. */
 static void product_of_rows(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_real *a, ptrdiff_t a_row,
@@ -158,7 +153,7 @@ static void product_of_rows(ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const fl_
     const ahead later = {{&strip_after, &next[0], &next[1]}, n > PANEL ? 1 : row_bytes > SHORT_ROW ? 2 : 0};
     fl_real *rows[ROWS];
     for (; m > 0; m -= ROWS, a += ROWS * a_row, c += ROWS * c_row) {
-        if (later.lines) strip_after = rows_after(FL_MIN(m - ROWS + m_after, ROWS), depth, a + ROWS * a_row, a_row);
+        if (later.lines) strip_after = fl_runs_of(FL_MIN(m - ROWS + m_after, ROWS), depth, a + ROWS * a_row, a_row);
         point_rows(m, c, c_row, rows);
         if (in_place && m >= ROWS) {
             strip(ROWS, ROWS, n, depth, a, a_row, 1, packed, rows, 0, end, &later);

@@ -1,5 +1,6 @@
 /* Transforms of Winograd's minimal filtering; see winograd_ukernels.h. */
 #include "activation_ukernels.h"
+#include "blocking.h"
 #include "vec.h"
 #include "winograd_ukernels.h"
 
@@ -7,7 +8,7 @@
 #define UNROLL _Pragma("GCC unroll 36")
 
 enum { MAX_POINTS = FL_WINOGRAD_MAX_POINTS, MAX_TILE = FL_WINOGRAD_MAX_TILE, MAX_TAPS = FL_WINOGRAD_MAX_TAPS,
-       LINE = 64 / sizeof(fl_real) /* of the cache */ };
+       LINE = FL_LINE / sizeof(fl_real) };
 
 /* The points beside infinity: 0 and +-1 where p = 4; +-A and +-B, with A^2 = 1/2 and B^2 = 2, where p = 5; 0 as well where p = 6. */
 #define A ((fl_real)0.70710678118654752440)
